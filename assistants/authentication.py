@@ -1,0 +1,153 @@
+"""Who asks, and for which project: a bearer key, or the session of somebody logged in (the chat page, with CSRF).
+
+Contract 1.1 and 4.3. The key's project is the only one a request can reach (P10).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.db.models import Q
+from django.http import HttpRequest
+from rest_framework.authentication import BaseAuthentication, CSRFCheck
+from rest_framework.permissions import BasePermission
+
+from assistants import clock
+from assistants.errors import ApiError
+from assistants.models import ApiKey, Project
+from assistants.models.project import digest_of
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+    from rest_framework.request import Request
+    from rest_framework.views import APIView
+
+NO_KEY = (
+    "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth"
+    " (i.e. Authorization: Bearer YOUR_KEY), or as the password field (with blank username) if you're accessing the API"
+    " from your browser and are prompted for a username and password."
+)
+NO_BETA = (
+    "You must provide the 'OpenAI-Beta' header to access the Assistants API. Please try again by setting the header"
+    " 'OpenAI-Beta: assistants=v2'."
+)
+OLD_BETA = (
+    "The v1 Assistants API has been deprecated. Please use v2 instead by setting the header"
+    " 'OpenAI-Beta: assistants=v2'."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The project a request acts in, and on whose behalf: a key or a person."""
+
+    project: Project
+    key: ApiKey | None = None
+    user: AbstractBaseUser | None = None
+
+
+def bearer(header: str) -> str:
+    """The secret of an Authorization header; the empty string where there is none. Basic: blank user, key as password."""
+    scheme, _, value = header.partition(" ")
+    value = value.strip()
+    if scheme.lower() == "bearer":
+        return value
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(value, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return ""
+    return ""
+
+
+def masked(secret: str) -> str:
+    return f"{secret[:3]}***{secret[-4:]}" if len(secret) > 8 else "***"
+
+
+def by_key(secret: str) -> Principal:
+    moment = clock.now()
+    key = ApiKey.objects.usable(moment).select_related("project").filter(digest=digest_of(secret)).first()
+    if key is None:
+        raise ApiError(
+            f"Incorrect API key provided: {masked(secret)}. Ask whoever runs this server for a key,"
+            " or make one in its admin.",
+            status=401,
+            code="invalid_api_key",
+        )
+    minute_ago = moment - timedelta(minutes=1)
+    if key.last_used_at is None or key.last_used_at < minute_ago:
+        # Conditional, so that of many requests at once one writes.
+        ApiKey.objects.filter(Q(last_used_at=None) | Q(last_used_at__lt=minute_ago), pk=key.pk).update(
+            last_used_at=moment
+        )
+    return Principal(key.project, key=key)
+
+
+def by_session(request: HttpRequest) -> Principal | None:
+    if settings.SESSION_COOKIE_NAME not in request.COOKIES:
+        return None
+    if not hasattr(request, "session"):  # /v1 runs without the page's middleware
+        store = import_module(settings.SESSION_ENGINE).SessionStore
+        request.session = store(request.COOKIES[settings.SESSION_COOKIE_NAME])
+    user = get_user(request)
+    if not user.is_authenticated or not user.is_active:
+        return None
+    refused = CSRFCheck(lambda _: None)  # type: ignore[arg-type, return-value]
+    refused.process_request(request)
+    if reason := refused.process_view(request, None, (), {}):  # type: ignore[arg-type]
+        raise ApiError(f"CSRF check failed: {reason}", status=403)
+    projects = Project.objects.filter(memberships__user_id=user.pk).order_by("memberships__created_at")
+    wanted = request.headers.get("OpenAI-Project")
+    project = (projects.filter(pk=wanted) if wanted else projects).first()
+    if project is None:
+        raise ApiError("You are not a member of a project. Ask an administrator to add you to one.", status=403)
+    return Principal(project, user=user)
+
+
+def check_beta_header(request: HttpRequest) -> None:
+    """`assistants=v1` is refused; absence is fine unless KUMOS_REQUIRE_BETA_HEADER restores the old strictness."""
+    if not request.path.startswith(("/v1/assistants", "/v1/threads")):
+        return
+    values = [part.strip() for part in request.headers.get("OpenAI-Beta", "").split(",")]
+    if "assistants=v2" in values:
+        return
+    if "assistants=v1" in values:
+        raise ApiError(OLD_BETA, code="invalid_beta")
+    if settings.KUMOS_REQUIRE_BETA_HEADER:
+        raise ApiError(NO_BETA, code="invalid_beta")
+
+
+def authenticate(request: HttpRequest) -> Principal:
+    """The request's principal. Raises ApiError 401 without a usable key or session, 403 for a failed CSRF check."""
+    secret = bearer(request.headers.get("Authorization", ""))
+    principal = by_key(secret) if secret else by_session(request)
+    if principal is None:
+        raise ApiError(NO_KEY, status=401)
+    check_beta_header(request)
+    request.META["KUMOS_PROJECT_ID"] = principal.project.id
+    return principal
+
+
+class ProjectAuthentication(BaseAuthentication):
+    """DRF's face of `authenticate`: `request.auth` is the Principal."""
+
+    def authenticate(self, request: Request) -> tuple[AbstractBaseUser | None, Principal]:
+        principal = authenticate(request._request)
+        return principal.user, principal
+
+
+class HasProject(BasePermission):
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return isinstance(request.auth, Principal)
+
+
+def project_of(request: Request) -> Project:
+    assert isinstance(request.auth, Principal)
+    return request.auth.project

@@ -1,0 +1,123 @@
+"""The error object of the wire (contract 4): one exception, one envelope, the exact texts that more than one place needs.
+
+Serializer fields raise DRF's ValidationError with a code and `{param}` in the text; the handler finds the path of the
+first one and fills it in. Everything unforeseen is logged with its request id and answered as `server_error`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from rest_framework.exceptions import APIException, ErrorDetail, MethodNotAllowed, ParseError, ValidationError
+from rest_framework.response import Response
+
+logger = logging.getLogger(__name__)
+
+INVALID_REQUEST = "invalid_request_error"
+SERVER_FAULT = "The server had an error processing your request. Sorry about that! You can retry your request."
+BROKEN_JSON = (
+    "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library"
+    " correctly. The API expects a JSON payload, but what was sent was not valid JSON.)"
+)
+
+
+class ApiError(APIException):
+    """An answer in the contract's envelope. `param` is a path such as `messages[0].content`."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        type: str = INVALID_REQUEST,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status_code = status
+        self.headers = dict(headers or {})
+        self.body = {"error": {"message": message, "type": type, "param": param, "code": code}}
+
+
+def not_found(kind: str, id: str) -> ApiError:
+    """404 for `kind` as OpenAI names it: assistant, thread, message, run, run step, vector store."""
+    return ApiError(f"No {kind} found with id '{id}'.", status=404)
+
+
+def unknown_url(request: HttpRequest) -> ApiError:
+    return ApiError(f"Invalid URL ({request.method} {request.path})", status=404)
+
+
+def path_join(path: str, key: str | int) -> str:
+    if isinstance(key, int) or key.isdigit():
+        return f"{path}[{key}]"
+    return f"{path}.{key}" if path else str(key)
+
+
+def first_error(detail: Any, path: str = "") -> tuple[str, ErrorDetail] | None:
+    """The first leaf of a ValidationError's detail and where it is; list items count only where something is wrong."""
+    if isinstance(detail, ErrorDetail):
+        return path, detail
+    if isinstance(detail, Mapping):
+        for key, value in detail.items():
+            inner = path if key == "non_field_errors" else path_join(path, key)
+            if found := first_error(value, inner):
+                return found
+    elif isinstance(detail, Sequence) and not isinstance(detail, str):
+        leaves = all(isinstance(item, ErrorDetail) for item in detail)
+        for index, value in enumerate(detail):
+            if found := first_error(value, path if leaves else path_join(path, index)):
+                return found
+    return None
+
+
+def from_validation(error: ValidationError) -> ApiError:
+    path, detail = first_error(error.detail) or ("", ErrorDetail("Invalid request.", code=None))
+    return ApiError(str(detail).replace("{param}", path), param=path or None, code=detail.code)
+
+
+def api_error(error: Exception, request: HttpRequest) -> ApiError:
+    """What `error` is on the wire. Never raises, never shows an inside."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, ValidationError):
+        return from_validation(error)
+    if isinstance(error, ParseError):
+        return ApiError(str(error.detail))
+    if isinstance(error, MethodNotAllowed):
+        return ApiError(f"Not allowed to {request.method} on {request.path}.", status=405)
+    if isinstance(error, Http404):
+        return unknown_url(request)
+    if isinstance(error, APIException):
+        return ApiError(str(error.detail), status=error.status_code)
+    request_id = request.META.get("KUMOS_REQUEST_ID", "-")
+    if isinstance(error, OperationalError):
+        logger.warning("database not available (%s): %s", request_id, error)
+        return ApiError(
+            "The server is overloaded or not ready yet.",
+            status=503,
+            type="server_error",
+            headers={"Retry-After": "1", "x-should-retry": "true"},
+        )
+    logger.error("unhandled error (%s)", request_id, exc_info=error)
+    return ApiError(SERVER_FAULT, status=500, type="server_error")
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
+    """DRF's hook (settings.REST_FRAMEWORK)."""
+    answer = api_error(error, context["request"])
+    return Response(answer.body, status=answer.status_code, headers=answer.headers)
+
+
+def error_response(error: Exception, request: HttpRequest) -> HttpResponse:
+    """The same answer outside DRF: stream views, unknown URLs."""
+    answer = api_error(error, request)
+    return HttpResponse(
+        orjson.dumps(answer.body), status=answer.status_code, headers=answer.headers, content_type="application/json"
+    )

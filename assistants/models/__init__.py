@@ -1,0 +1,28 @@
+"""The resources' tables. Wire names are the column names wherever Django allows; ids on the wire are the primary keys.
+
+What a run writes (Run, RunStep) lives in `runs`, the event log in `streaming`. Nothing here is asynchronous.
+"""
+
+from .assistant import Assistant
+from .file import File, Purpose
+from .message import Message, MessageStatus, Role
+from .project import ApiKey, Membership, Project
+from .thread import Thread
+from .vector_store import Chunk, FileStatus, VectorStore, VectorStoreFile
+
+__all__ = [
+    "ApiKey",
+    "Assistant",
+    "Chunk",
+    "File",
+    "FileStatus",
+    "Membership",
+    "Message",
+    "MessageStatus",
+    "Project",
+    "Purpose",
+    "Role",
+    "Thread",
+    "VectorStore",
+    "VectorStoreFile",
+]

@@ -1,0 +1,37 @@
+"""The assistant: a model with instructions and tools (contract 2.2)."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from assistants import clock, ids
+
+from .project import Project
+
+
+def auto() -> str:
+    return "auto"
+
+
+class Assistant(models.Model):
+    id = models.CharField(primary_key=True, max_length=64, default=ids.new_assistant_id, editable=False)
+    project = models.ForeignKey(Project, models.CASCADE, related_name="assistants")
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    model = models.CharField(max_length=256)
+    name = models.CharField(max_length=256, null=True, blank=True)  # noqa: DJ001 (null and "" differ on the wire)
+    description = models.CharField(max_length=512, null=True, blank=True)  # noqa: DJ001
+    instructions = models.TextField(max_length=256_000, null=True, blank=True)  # noqa: DJ001
+    tools = models.JSONField(default=list, blank=True)
+    tool_resources = models.JSONField(default=dict, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    temperature = models.FloatField(default=1.0)
+    top_p = models.FloatField(default=1.0)
+    response_format = models.JSONField(default=auto, blank=True)
+    reasoning_effort = models.CharField(max_length=16, null=True, blank=True)  # noqa: DJ001
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        indexes = [models.Index(fields=["project", "created_at", "id"])]
+
+    def __str__(self) -> str:
+        return self.name or self.id

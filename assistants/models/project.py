@@ -1,0 +1,83 @@
+"""Who owns what: a project holds every resource, people belong to it, API keys act for it."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from assistants import clock, ids
+
+
+class Project(models.Model):
+    id = models.CharField(primary_key=True, max_length=64, default=ids.new_project_id, editable=False)
+    name = models.CharField(max_length=128, unique=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership", related_name="projects")
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    project = models.ForeignKey(Project, models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "user"], name="one_membership")]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.project}"
+
+
+def digest_of(secret: str) -> str:
+    """SHA-256 of a key's secret. The secret has 256 random bits, so a slow hash would only cost every request time."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    def usable(self, moment: datetime) -> ApiKeyQuerySet:
+        return self.filter(Q(revoked_at=None), Q(expires_at=None) | Q(expires_at__gt=moment))
+
+
+class ApiKey(models.Model):
+    """A bearer key of one project. Only its digest is kept; the secret is shown once, by `issue`."""
+
+    id = models.CharField(primary_key=True, max_length=64, default=ids.new_key_id, editable=False)
+    project = models.ForeignKey(Project, models.CASCADE, related_name="keys")
+    name = models.CharField(max_length=128)
+    prefix = models.CharField(max_length=12, editable=False, help_text="The first characters, to tell keys apart.")
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+        verbose_name = "API key"
+        verbose_name_plural = "API keys"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+    @classmethod
+    def issue(
+        cls, project: Project, name: str, *, expires_at: datetime | None = None, secret: str = ""
+    ) -> tuple[ApiKey, str]:
+        """A new key and its secret, which nobody can read again. `secret` is for demo data and imports only."""
+        secret = secret or "sk-" + secrets.token_urlsafe(32)
+        key = cls.objects.create(
+            project=project, name=name, prefix=secret[:7], digest=digest_of(secret), expires_at=expires_at
+        )
+        return key, secret

@@ -1,0 +1,27 @@
+"""The thread: messages in order, and the counter of its event log (contract 2.6; design P3)."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from assistants import clock, ids
+
+from .project import Project
+
+
+class Thread(models.Model):
+    id = models.CharField(primary_key=True, max_length=64, default=ids.new_thread_id, editable=False)
+    project = models.ForeignKey(Project, models.CASCADE, related_name="threads")
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    tool_resources = models.JSONField(default=dict, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    last_seq = models.BigIntegerField(
+        default=0, editable=False, help_text="Sequence number of the newest event. Its row lock orders the log."
+    )
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        indexes = [models.Index(fields=["project", "created_at", "id"])]
+
+    def __str__(self) -> str:
+        return self.id

@@ -1,0 +1,283 @@
+"""The environment, read once, as Django settings. The only module that reads `os.environ`.
+
+Every variable is declared through `read`, which fails loudly on a bad value; docs/settings.md lists them and a test
+compares that table with `VARIABLES`. What a setting means is said there, not here.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+VARIABLES: dict[str, str] = {}
+"""Name of every environment variable Kumos reads → its default, as written in docs/settings.md."""
+
+
+def read[T](name: str, default: str, parse: Callable[[str], T]) -> T:
+    """The variable `name` (or its default) through `parse`; a ValueError of `parse` stops the start with one clear line."""
+    VARIABLES[name] = default
+    raw = os.environ.get(name, "").strip() or default
+    try:
+        return parse(raw)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}={raw!r}: {error}") from None
+
+
+def boolean(raw: str) -> bool:
+    if raw.lower() in {"1", "true", "yes", "on"}:
+        return True
+    if raw.lower() in {"0", "false", "no", "off", ""}:
+        return False
+    raise ValueError("expected true or false")
+
+
+def positive(raw: str) -> float:
+    number = float(raw)
+    if not 0 < number < float("inf"):
+        raise ValueError("expected a number above 0")
+    return number
+
+
+def whole(raw: str) -> int:
+    number = int(raw)
+    if number < 0:
+        raise ValueError("expected a whole number, 0 or more")
+    return number
+
+
+def port(raw: str) -> int:
+    number = int(raw)
+    if not 0 < number < 65536:
+        raise ValueError("expected a port between 1 and 65535")
+    return number
+
+
+def words(raw: str) -> list[str]:
+    return [word.strip() for word in raw.split(",") if word.strip()]
+
+
+def url(raw: str) -> str:
+    """An http(s) base URL without its trailing slash, or the empty string."""
+    if raw and (urlsplit(raw).scheme not in {"http", "https"} or not urlsplit(raw).hostname):
+        raise ValueError("expected an http:// or https:// address")
+    return raw.rstrip("/")
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return raw
+
+    return parse
+
+
+# Where things are ---------------------------------------------------------------------------------------------------
+
+DATA_DIR = read("KUMOS_DATA_DIR", str(BASE_DIR / "data"), lambda raw: Path(raw).expanduser().resolve())
+HOST = read("HOST", "127.0.0.1", str)
+PORT = read("PORT", "3000", port)
+DEBUG = read("DEBUG", "false", boolean)
+
+
+def kept_secret_key(directory: Path) -> str:
+    """The key in `directory`/secret_key, made on the first start; two processes that start together agree on one."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "secret_key"
+    fresh = path.with_name(f"secret_key.{os.getpid()}")
+    if not path.exists():
+        fresh.touch(mode=0o600)
+        fresh.write_text(secrets.token_urlsafe(48))
+        try:
+            os.link(fresh, path)  # fails if another process was first: its key is then the one
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink()
+    return path.read_text().strip()
+
+
+SECRET_KEY = read("SECRET_KEY", "", str) or kept_secret_key(DATA_DIR)
+ALLOWED_HOSTS = read("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", words)
+CSRF_TRUSTED_ORIGINS = read("CSRF_TRUSTED_ORIGINS", "", words)
+
+# Django -------------------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "kumos_site.apps.KumosSiteConfig",  # above daphne: its `runserver` wins
+    "daphne",
+    "kumos_site.apps.KumosAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "channels",
+    "assistants",
+    "streaming",
+    "runs",
+]
+# For pages. /v1 is served by a handler without this stack (kumos_site/asgi.py).
+MIDDLEWARE = [
+    "assistants.headers.OpenAIHeadersMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "kumos_site.urls"
+ASGI_APPLICATION = "kumos_site.asgi.application"
+APPEND_SLASH = True
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.csp",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+SECURE_CSP = {
+    "default-src": ["'self'"],
+    "script-src": ["'self'"],
+    "style-src": ["'self'"],
+    "connect-src": ["'self'"],
+    "img-src": ["'self'", "data:", "blob:"],
+    "object-src": ["'none'"],
+    "base-uri": ["'none'"],
+    "form-action": ["'self'"],
+    "frame-ancestors": ["'none'"],
+}
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if read("KUMOS_BEHIND_PROXY", "false", boolean) else None
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+X_FRAME_OPTIONS = "DENY"
+LOGIN_URL = "/admin/login/"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "kumos_site" / "static"]
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True
+MEDIA_ROOT = DATA_DIR / "files"
+
+# Database: SQLite in the data directory unless told otherwise ---------------------------------------------------------
+
+
+def database(address: str) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = dict(environ.Env.db_url_config(address))
+    except Exception as error:
+        raise ValueError(f"not a database address ({error})") from None
+    if config["ENGINE"] == "django.db.backends.sqlite3":
+        # IMMEDIATE and WAL are the difference between 163 of 200 writers failing and none.
+        config["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY;"
+            " PRAGMA mmap_size=134217728;",
+        }
+        config["CONN_MAX_AGE"] = None
+        config["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}  # a file: threads share it
+    elif config["ENGINE"] == "django.db.backends.postgresql":
+        config["CONN_MAX_AGE"] = 0
+        config.setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 16, "timeout": 10}
+    else:
+        raise ValueError("expected sqlite:///… or postgres://…")
+    return config
+
+
+DATABASES = {"default": read("DATABASE_URL", f"sqlite:///{DATA_DIR / 'kumos.sqlite3'}", database)}
+
+# Channels: the bells ----------------------------------------------------------------------------------------------------
+
+REDIS_URL = read("REDIS_URL", "", str)
+CHANNEL_LAYERS: dict[str, Any] = {
+    "default": (
+        {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}], "prefix": "kumos"},
+        }
+        if REDIS_URL
+        else {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 10_000}}
+    )
+}
+
+# DRF --------------------------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["assistants.authentication.ProjectAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["assistants.authentication.HasProject"],
+    "DEFAULT_PARSER_CLASSES": ["assistants.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["assistants.renderers.OrjsonRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "assistants.renderers.AlwaysJSON",
+    "EXCEPTION_HANDLER": "assistants.errors.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+
+# Models and providers ---------------------------------------------------------------------------------------------------
+
+OPENAI_API_KEY = read("OPENAI_API_KEY", "", str)
+OPENAI_BASE_URL = read("OPENAI_BASE_URL", "", url)
+OLLAMA_BASE_URL = read("OLLAMA_BASE_URL", "", url)
+OLLAMA_MODEL = read("OLLAMA_MODEL", "", str)
+KUMOS_DEFAULT_MODEL = read("KUMOS_DEFAULT_MODEL", "scripted", str)
+KUMOS_SCRIPTED_TOKENS_PER_SECOND = read("KUMOS_SCRIPTED_TOKENS_PER_SECOND", "40", positive)
+KUMOS_UPSTREAM_CONNECT_SECONDS = read("KUMOS_UPSTREAM_CONNECT_SECONDS", "10", positive)
+KUMOS_UPSTREAM_IDLE_SECONDS = read("KUMOS_UPSTREAM_IDLE_SECONDS", "120", positive)
+KUMOS_UPSTREAM_ATTEMPTS = read("KUMOS_UPSTREAM_ATTEMPTS", "3", whole)
+
+# Runs and streams (design, section 4) -----------------------------------------------------------------------------------
+
+KUMOS_RUN_SLOTS = read("KUMOS_RUN_SLOTS", "64", whole)
+KUMOS_RUN_SECONDS = read("KUMOS_RUN_SECONDS", "600", positive)
+KUMOS_LEASE_SECONDS = read("KUMOS_LEASE_SECONDS", "30", positive)
+KUMOS_BEAT_SECONDS = read("KUMOS_BEAT_SECONDS", "5", positive)
+KUMOS_SWEEP_SECONDS = read("KUMOS_SWEEP_SECONDS", "5", positive)
+KUMOS_CRASH_CAP = read("KUMOS_CRASH_CAP", "5", whole)
+KUMOS_HEARTBEAT_SECONDS = read("KUMOS_HEARTBEAT_SECONDS", "15", positive)
+KUMOS_DRAIN_SECONDS = read("KUMOS_DRAIN_SECONDS", "20", positive)
+KUMOS_TURNS_MAX = read("KUMOS_TURNS_MAX", "50", whole)
+INTERRUPTED_RUN = read("INTERRUPTED_RUN", "restart_step", one_of("restart_step", "fail"))
+KUMOS_SEARCH_ALL_FILES = read("KUMOS_SEARCH_ALL_FILES", "true", boolean)
+KUMOS_REQUIRE_BETA_HEADER = read("KUMOS_REQUIRE_BETA_HEADER", "false", boolean)
+KUMOS_BODY_BYTES_MAX = read("KUMOS_BODY_BYTES_MAX", str(10 * 1024 * 1024), whole)
+KUMOS_FILE_BYTES_MAX = read("KUMOS_FILE_BYTES_MAX", str(512 * 1024 * 1024), whole)
+DATA_UPLOAD_MAX_MEMORY_SIZE = KUMOS_BODY_BYTES_MAX
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": read("LOG_LEVEL", "WARNING", one_of("DEBUG", "INFO", "WARNING", "ERROR"))},
+}

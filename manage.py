@@ -1,0 +1,14 @@
+#!/usr/bin/env python
+"""Django's command line for Kumos: `serve`, `runworker`, `demo`, `createkey`, `migrate` and Django's own."""
+
+import os
+import sys
+
+if sys.version_info < (3, 12):
+    sys.exit(f"Kumos needs Python 3.12 or newer; this is {sys.version.split()[0]}. `make serve` finds or fetches one.")
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kumos_site.settings")
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)

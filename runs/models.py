@@ -1,0 +1,142 @@
+"""Runs and their steps (contract 2.8, 2.9, 2.13). The status column is the truth; `transitions.py` alone moves it."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from assistants import clock, ids
+from assistants.models import Project, Thread
+from assistants.models.assistant import auto
+
+
+class RunStatus(models.TextChoices):
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    REQUIRES_ACTION = "requires_action"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    COMPLETED = "completed"
+    INCOMPLETE = "incomplete"
+    EXPIRED = "expired"
+
+
+ACTIVE = (RunStatus.QUEUED, RunStatus.IN_PROGRESS, RunStatus.REQUIRES_ACTION, RunStatus.CANCELLING)
+HELD = (RunStatus.IN_PROGRESS, RunStatus.CANCELLING)
+"""Statuses in which a worker may hold a lease."""
+
+
+class StepType(models.TextChoices):
+    MESSAGE_CREATION = "message_creation"
+    TOOL_CALLS = "tool_calls"
+
+
+class StepStatus(models.TextChoices):
+    IN_PROGRESS = "in_progress"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    COMPLETED = "completed"
+    EXPIRED = "expired"
+
+
+class Run(models.Model):
+    id = models.CharField(primary_key=True, max_length=64, default=ids.new_run_id, editable=False)
+    project = models.ForeignKey(Project, models.CASCADE, related_name="runs")
+    thread = models.ForeignKey(Thread, models.CASCADE, related_name="runs")
+    assistant_id = models.CharField(max_length=64, db_index=True)  # a plain id: runs outlive their assistant
+    status = models.CharField(max_length=16, choices=RunStatus.choices, default=RunStatus.QUEUED)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    # What was asked for: assistant and overrides, as they were when the run was made.
+    model = models.CharField(max_length=256)
+    instructions = models.TextField(null=True, blank=True)  # noqa: DJ001 (null on the wire)
+    tools = models.JSONField(default=list, blank=True)
+    tool_resources = models.JSONField(default=dict, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    temperature = models.FloatField(default=1.0)
+    top_p = models.FloatField(default=1.0)
+    response_format = models.JSONField(default=auto, blank=True)
+    tool_choice = models.JSONField(default=auto, blank=True)
+    truncation_strategy = models.JSONField(default=dict, blank=True)
+    parallel_tool_calls = models.BooleanField(default=True)
+    max_prompt_tokens = models.PositiveIntegerField(null=True, blank=True)
+    max_completion_tokens = models.PositiveIntegerField(null=True, blank=True)
+    reasoning_effort = models.CharField(max_length=16, null=True, blank=True)  # noqa: DJ001
+    include = models.JSONField(default=list, blank=True)
+
+    # What came of it.
+    required_action = models.JSONField(null=True, blank=True)
+    last_error = models.JSONField(null=True, blank=True)
+    incomplete_reason = models.CharField(max_length=32, blank=True, default="")
+    usage = models.JSONField(null=True, blank=True)
+    expires_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, blank=True)
+    cancelled_at = models.DateTimeField(null=True, blank=True)
+    failed_at = models.DateTimeField(null=True, blank=True)
+    completed_at = models.DateTimeField(null=True, blank=True)
+
+    # Who works on it (design, section 4).
+    epoch = models.PositiveIntegerField(default=0, editable=False)
+    worker_id = models.CharField(max_length=64, blank=True, default="", editable=False)
+    lease_until = models.DateTimeField(null=True, blank=True, editable=False)
+    crash_attempts = models.PositiveIntegerField(default=0, editable=False)
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["thread"], condition=Q(status__in=ACTIVE), name="one_active_run_per_thread")
+        ]
+        indexes = [
+            models.Index(fields=["thread", "created_at", "id"]),
+            models.Index(fields=["status", "created_at"]),
+            models.Index(fields=["status", "lease_until"]),
+            models.Index(fields=["status", "expires_at"]),
+            models.Index(fields=["created_at", "id"]),
+        ]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class RunStep(models.Model):
+    id = models.CharField(primary_key=True, max_length=64, default=ids.new_step_id, editable=False)
+    run = models.ForeignKey(Run, models.CASCADE, related_name="steps")
+    thread_id = models.CharField(max_length=64)
+    assistant_id = models.CharField(max_length=64)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    type = models.CharField(max_length=32, choices=StepType.choices)
+    status = models.CharField(max_length=16, choices=StepStatus.choices, default=StepStatus.IN_PROGRESS)
+    step_details = models.JSONField(default=dict)
+    last_error = models.JSONField(null=True, blank=True)
+    usage = models.JSONField(null=True, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    expired_at = models.DateTimeField(null=True, blank=True)
+    cancelled_at = models.DateTimeField(null=True, blank=True)
+    failed_at = models.DateTimeField(null=True, blank=True)
+    completed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["created_at", "id"]
+        indexes = [models.Index(fields=["run", "created_at", "id"])]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Worker(models.Model):
+    """A process that runs runs. It holds a file lock on its host while it lives, so its host can tell that it died."""
+
+    id = models.CharField(primary_key=True, max_length=64, editable=False)
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    slots = models.PositiveIntegerField()
+    started_at = models.DateTimeField(default=clock.now)
+    beat_at = models.DateTimeField(default=clock.now)
+    draining = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["-started_at"]
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
