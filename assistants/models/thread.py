@@ -19,6 +19,14 @@ class Thread(models.Model):
         default=0, editable=False, help_text="Sequence number of the newest event. Its row lock orders the log."
     )
 
+    active_run_id = models.CharField(  # noqa: DJ001 (null: none)
+        max_length=64,
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="The run that locks this thread. A mirror for message creation; the runs' own unique index decides.",
+    )
+
     class Meta:
         ordering = ["-created_at", "-id"]
         indexes = [models.Index(fields=["project", "created_at", "id"])]
