@@ -99,7 +99,7 @@ def by_session(request: HttpRequest) -> Principal | None:
     user = get_user(request)
     if not user.is_authenticated or not user.is_active:
         return None
-    refused = CSRFCheck(lambda _: None)  # type: ignore[arg-type, return-value]
+    refused = CSRFCheck(lambda _: None)  # type: ignore[arg-type]
     refused.process_request(request)
     if reason := refused.process_view(request, None, (), {}):  # type: ignore[arg-type]
         raise ApiError(f"CSRF check failed: {reason}", status=403)
