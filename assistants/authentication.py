@@ -54,7 +54,7 @@ class Principal:
 
 
 def bearer(header: str) -> str:
-    """The secret of an Authorization header; the empty string where there is none. Basic: blank user, key as password."""
+    """The secret of an Authorization header; the empty string where there is none. Basic: key as password."""
     scheme, _, value = header.partition(" ")
     value = value.strip()
     if scheme.lower() == "bearer":

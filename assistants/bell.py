@@ -1,7 +1,7 @@
 """Ringing Channels from sync code: after the commit, from any thread, never waiting and never failing the caller.
 
 A bell carries nothing that is not in the database (design, section 2); a lost one costs a poll interval. The process's
-event loop attaches itself at start. Without one (management commands, tests) a bell goes out only over a networked layer.
+event loop attaches itself at start. Without one (management commands, tests) a bell needs a networked layer.
 """
 
 from __future__ import annotations

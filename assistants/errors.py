@@ -1,4 +1,4 @@
-"""The error object of the wire (contract 4): one exception, one envelope, the exact texts that more than one place needs.
+"""The error object of the wire (contract 4): one exception, one envelope, the texts that more than one place needs.
 
 Serializer fields raise DRF's ValidationError with a code and `{param}` in the text; the handler finds the path of the
 first one and fills it in. Everything unforeseen is logged with its request id and answered as `server_error`.

@@ -23,7 +23,7 @@ VARIABLES: dict[str, str] = {}
 
 
 def read[T](name: str, default: str, parse: Callable[[str], T]) -> T:
-    """The variable `name` (or its default) through `parse`; a ValueError of `parse` stops the start with one clear line."""
+    """The variable `name` (or its default) through `parse`; its ValueError stops the start with one clear line."""
     VARIABLES[name] = default
     raw = os.environ.get(name, "").strip() or default
     try:
@@ -218,7 +218,7 @@ def database(address: str) -> dict[str, Any]:
 
 DATABASES = {"default": read("DATABASE_URL", f"sqlite:///{DATA_DIR / 'kumos.sqlite3'}", database)}
 
-# Channels: the bells ----------------------------------------------------------------------------------------------------
+# Channels: the bells ------------------------------------------------------------------------------------------------
 
 REDIS_URL = read("REDIS_URL", "", str)
 CHANNEL_LAYERS: dict[str, Any] = {
@@ -232,7 +232,7 @@ CHANNEL_LAYERS: dict[str, Any] = {
     )
 }
 
-# DRF --------------------------------------------------------------------------------------------------------------------
+# DRF ----------------------------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["assistants.authentication.ProjectAuthentication"],
@@ -244,7 +244,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "UNAUTHENTICATED_USER": None,
 }
 
-# Models and providers ---------------------------------------------------------------------------------------------------
+# Models and providers -----------------------------------------------------------------------------------------------
 
 OPENAI_API_KEY = read("OPENAI_API_KEY", "", str)
 OPENAI_BASE_URL = read("OPENAI_BASE_URL", "", url)
@@ -256,7 +256,7 @@ KUMOS_UPSTREAM_CONNECT_SECONDS = read("KUMOS_UPSTREAM_CONNECT_SECONDS", "10", po
 KUMOS_UPSTREAM_IDLE_SECONDS = read("KUMOS_UPSTREAM_IDLE_SECONDS", "120", positive)
 KUMOS_UPSTREAM_ATTEMPTS = read("KUMOS_UPSTREAM_ATTEMPTS", "3", whole)
 
-# Runs and streams (design, section 4) -----------------------------------------------------------------------------------
+# Runs and streams (design, section 4) -------------------------------------------------------------------------------
 
 KUMOS_RUN_SLOTS = read("KUMOS_RUN_SLOTS", "64", whole)
 KUMOS_RUN_SECONDS = read("KUMOS_RUN_SECONDS", "600", positive)

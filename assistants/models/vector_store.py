@@ -48,7 +48,7 @@ class VectorStore(models.Model):
 
 
 class VectorStoreFile(models.Model):
-    """A file in a store. Its id on the wire is the file's. Only a holder of the claim may finish an `in_progress` one."""
+    """A file in a store; on the wire its id is the file's. Only the holder of the claim may end `in_progress`."""
 
     vector_store = models.ForeignKey(VectorStore, models.CASCADE, related_name="store_files")
     file = models.ForeignKey(File, models.CASCADE, related_name="store_files")

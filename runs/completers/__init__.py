@@ -1,4 +1,4 @@
-"""What a model is to Kumos: a `Completer` turns one request into frozen events. It crafts nothing of ours and stores nothing.
+"""What a model is to Kumos: a `Completer` turns one request into frozen events. It crafts and stores nothing of ours.
 
 `scripted.py` answers offline, `openai_compatible.py` over HTTP; `providers.py` picks one by the model's name.
 Steps, messages, citations and retries across attempts belong to `runs/executor.py`.
