@@ -1,0 +1,38 @@
+# The face of the repository. Everything is done by the scripts in bin/ and by manage.py.
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint unit e2e test-environment pins
+
+python := .venv/bin/python
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 16
+
+# exec: make passes SIGTERM on to its child, and that is then the server itself.
+serve: ## set up and run Kumos on http://127.0.0.1:3000 (HOST, PORT, KUMOS_DATA_DIR, …: docs/settings.md)
+	@bin/environment requirements.txt
+	@exec $(python) manage.py serve
+
+test: lint unit e2e ## set up and run every check and every test
+
+lint unit e2e: export KUMOS_DATA_DIR := $(CURDIR)/data/tests
+
+test-environment:
+	@bin/environment requirements-test.txt
+	@bin/system-packages
+
+lint: test-environment ## style, types and migrations only
+	$(python) -m ruff check
+	$(python) -m ruff format --check
+	$(python) -m mypy .
+	$(python) manage.py makemigrations --check --dry-run
+
+unit: test-environment ## the tests that start no server
+	$(python) -m pytest -m "not e2e and not browser"
+
+# A call of its own: Playwright leaves a running event loop behind, and Django refuses its ORM beside one.
+e2e: test-environment ## the tests that drive a served Kumos, over HTTP and in Chromium
+	$(python) -m pytest -m "e2e or browser"
+
+pins: ## write the requirements files from pyproject.toml (UPGRADE=1: newest versions)
+	@bin/environment requirements.txt
+	@bin/pins
