@@ -1,0 +1,116 @@
+"""The log itself: append inside the caller's transaction, read from a cursor. Nothing here waits or is asynchronous.
+
+Order (P3): a thread's numbers are taken under its row lock, so they commit in order and without gaps. Visibility (P1):
+bells ring on commit, and readers read committed rows only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import orjson
+from django.db import connection, transaction
+
+from assistants.clock import now
+from assistants.models import Thread
+from streaming import broker
+from streaming.models import Event
+
+# What line splitters of clients take for a line's end besides CR and LF, and the C1 controls around it.
+UNSAFE = re.compile("[\u007f-\u009f\u2028\u2029]")
+
+
+def encode(data: Mapping[str, Any]) -> str:
+    """`data` as the one line of JSON that is stored, rung, sent and replayed."""
+    text = orjson.dumps(data).decode()
+    return text if text.isascii() else UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event that is to be logged: the wire's name, its encoded data, the run it belongs to ("" for none)."""
+
+    name: str
+    data: str
+    run_id: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An event that is in the log."""
+
+    thread_id: str
+    seq: int
+    run_id: str
+    name: str
+    data: str
+
+    @cached_property
+    def frame(self) -> bytes:
+        """The event on the wire, made once for all its readers."""
+        return f"id: {self.seq}\nevent: {self.name}\ndata: {self.data}\n\n".encode()
+
+
+class ThreadGone(Exception):
+    """The thread was deleted: there is nothing to append to."""
+
+
+_INSERT = """
+INSERT INTO streaming_event (thread_id, seq, run_id, name, data, created_at) VALUES (%s, %s, %s, %s, %s, %s)
+"""
+
+
+def append(thread_id: str, drafts: Sequence[Draft]) -> list[Entry]:
+    """Numbers and stores `drafts`; the bell rings when the surrounding transaction commits. Raises ThreadGone.
+
+    The thread's row stays locked until that commit. By hand and by executemany: this runs once per streamed token.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE assistants_thread SET last_seq = last_seq + %s WHERE id = %s RETURNING last_seq",
+            [len(drafts), thread_id],
+        )
+        row = cursor.fetchone()
+        if row is None:
+            raise ThreadGone(thread_id)
+        first = row[0] - len(drafts) + 1
+        entries = [
+            Entry(thread_id, seq, draft.run_id, draft.name, draft.data) for seq, draft in enumerate(drafts, start=first)
+        ]
+        moment = connection.ops.adapt_datetimefield_value(now())
+        cursor.executemany(_INSERT, [(e.thread_id, e.seq, e.run_id, e.name, e.data, moment) for e in entries])
+    transaction.on_commit(partial(broker.ring, entries))
+    return entries
+
+
+PAGE = 500
+
+
+def read_after(thread_id: str, seq: int, limit: int = PAGE) -> list[Entry]:
+    """At most `limit` committed events after `seq`, in order."""
+    rows = (
+        Event.objects.filter(thread_id=thread_id, seq__gt=seq)
+        .order_by("seq")
+        .values_list("seq", "run_id", "name", "data")[:limit]
+    )
+    return [Entry(thread_id, *row) for row in rows]
+
+
+def last_seqs(thread_ids: Iterable[str]) -> dict[str, int]:
+    """The newest number of each thread; deleted threads are missing from the answer. One query for all of them."""
+    return dict(Thread.objects.filter(pk__in=list(thread_ids)).values_list("pk", "last_seq"))
+
+
+def first_seq(run_id: str) -> int | None:
+    """The number of a run's first event; None if no such run was ever logged."""
+    return Event.objects.filter(run_id=run_id).order_by("seq").values_list("seq", flat=True).first()
+
+
+def last_name(run_id: str, seq: int) -> str:
+    """The name of a run's last event up to `seq`; "" before its first."""
+    names = Event.objects.filter(run_id=run_id, seq__lte=seq).order_by("-seq").values_list("name", flat=True)
+    return names.first() or ""

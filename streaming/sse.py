@@ -1,0 +1,132 @@
+"""Server-sent events on the wire (design, section 5; contract 3.2): frames, heartbeats, ends, headers, cursors.
+
+Measured with the official SDKs and held by tests: `id` + `event` + one `data` line per frame; a heartbeat is one comment
+line that no blank line follows; no `retry:`; `done` has no id; a stream never ends cleanly without `done` or `error`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import orjson
+from django.conf import settings
+from django.http import HttpRequest, StreamingHttpResponse
+
+from assistants.errors import SERVER_FAULT, ApiError
+from streaming.follow import Draining, ThreadDeleted, follow
+from streaming.journal import Entry
+from streaming.models import TERMINAL_RUN_EVENTS
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT = b": keep-alive\n"
+DONE = b"event: done\ndata: [DONE]\n\n"
+REQUIRES_ACTION = "thread.run.requires_action"
+
+
+def error_frame(message: str) -> bytes:
+    """A fault of the server. Nested for the SDKs that raise only then, and flat for the documented shape (3.8)."""
+    fields = {"message": message, "type": "server_error", "param": None, "code": None}
+    return b"event: error\ndata: " + orjson.dumps({"error": fields, **fields}) + b"\n\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCursor:
+    """Where a stream of one run goes on. `last_name` is the run's last event up to `seq`, "" before its first.
+
+    `with_thread` lets the thread's own events through too: `thread.created` opens the stream of POST /threads/runs.
+    """
+
+    thread_id: str
+    run_id: str
+    seq: int
+    last_name: str = ""
+    with_thread: bool = False
+
+
+async def run_frames(start: RunCursor) -> AsyncGenerator[bytes]:
+    """One run: replay, then live, then `done` once it is terminal, or waits for tool outputs and nothing follows."""
+    runs = {start.run_id, ""} if start.with_thread else {start.run_id}
+    last_name = start.last_name
+    async with aclosing(_batches(start.thread_id, start.seq)) as batches:
+        async for batch in batches:
+            if isinstance(batch, bytes):
+                yield batch
+                continue
+            mine = [entry for entry in batch if entry.run_id in runs]
+            if mine:
+                last_name = mine[-1].name
+                yield b"".join([entry.frame for entry in mine])
+            if last_name in TERMINAL_RUN_EVENTS or (last_name == REQUIRES_ACTION and not batch):
+                yield DONE
+                return
+
+
+async def thread_frames(thread_id: str, cursor: int) -> AsyncGenerator[bytes]:
+    """All runs of a thread, one after the other. Stays open; `done` only when the thread is deleted."""
+    async with aclosing(_batches(thread_id, cursor, deletion=DONE)) as batches:
+        async for batch in batches:
+            if isinstance(batch, bytes):
+                yield batch
+            elif mine := [entry.frame for entry in batch if entry.run_id]:
+                yield b"".join(mine)
+
+
+async def _batches(
+    thread_id: str, cursor: int, *, deletion: bytes | None = None
+) -> AsyncGenerator[Sequence[Entry] | bytes]:
+    """The follower's batches, with heartbeats where it is silent and an `error` frame for what goes wrong in between."""
+    tick: float = settings.KUMOS_HEARTBEAT_SECONDS
+    spoke_at = 0.0  # at once, if there is nothing to say: a server sends the headers with the first byte
+    try:
+        async with aclosing(follow(thread_id, cursor, tick)) as batches:
+            async for batch in batches:
+                yield batch
+                moment = time.monotonic()
+                if batch:
+                    spoke_at = moment
+                elif moment - spoke_at >= tick * 0.9:
+                    spoke_at = moment
+                    yield HEARTBEAT
+    except Draining:
+        raise  # the server cuts the connection, and the reader comes back with its last id
+    except ThreadDeleted:
+        yield deletion or error_frame("The thread was deleted.")
+    except Exception:
+        logger.exception("a stream of %s failed", thread_id)
+        yield error_frame(SERVER_FAULT)
+
+
+def response(frames: AsyncIterator[bytes]) -> StreamingHttpResponse:
+    return StreamingHttpResponse(
+        frames,
+        content_type="text/event-stream; charset=utf-8",
+        headers={"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"},
+    )
+
+
+def cursor_of(request: HttpRequest, newest: int) -> int | None:
+    """The id after which the reader wants to go on: `Last-Event-ID`, else `starting_after`. None if it has none.
+
+    Raises ApiError 400 for anything but a number that the log has reached (contract 3.10).
+    """
+    header = request.headers.get("Last-Event-ID", "")
+    param = "Last-Event-ID" if header else "starting_after"
+    raw = header or request.GET.get("starting_after", "")
+    if not raw:
+        return None
+    if not (raw.isascii() and raw.isdigit() and len(raw) <= 18):
+        raise ApiError(
+            f"Invalid '{param}': '{raw[:64]}'. Expected the id of an event.", param=param, code="invalid_value"
+        )
+    if int(raw) > newest:
+        raise ApiError(
+            f"Invalid '{param}': {int(raw)} is ahead of the last event, {newest}.",
+            param=param,
+            code="cursor_out_of_range",
+        )
+    return int(raw)

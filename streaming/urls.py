@@ -1,0 +1,10 @@
+"""The stream endpoints' addresses, below /v1. `runs/stream` must come before `runs/{run_id}` (contract 3.10)."""
+
+from django.urls import path
+
+from streaming import views
+
+urlpatterns = [
+    path("threads/<str:thread_id>/runs/stream", views.thread_stream),
+    path("threads/<str:thread_id>/runs/<str:run_id>/stream", views.run_stream),
+]

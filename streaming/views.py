@@ -1,0 +1,62 @@
+"""The two GET stream endpoints (contract 3.10). Whether a run exists is read from the log: its first event is."""
+
+from __future__ import annotations
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest, HttpResponseBase
+from rest_framework.exceptions import MethodNotAllowed
+
+from assistants.authentication import authenticate
+from assistants.errors import error_response, not_found
+from assistants.models import Thread
+from streaming import journal, sse
+
+
+def thread_of(request: HttpRequest, thread_id: str) -> Thread:
+    """The thread, if the request may see it. Raises ApiError 401 or 404."""
+    if request.method != "GET":
+        raise MethodNotAllowed(request.method or "")
+    project = authenticate(request).project
+    thread = Thread.objects.filter(project=project, pk=thread_id).first()
+    if thread is None:
+        raise not_found("thread", thread_id)
+    return thread
+
+
+def open_run(request: HttpRequest, thread_id: str, run_id: str) -> sse.RunCursor:
+    thread = thread_of(request, thread_id)
+    first = journal.first_seq(run_id)
+    if first is None or not thread.events.filter(seq=first, run_id=run_id).exists():
+        raise not_found("run", run_id)
+    cursor = sse.cursor_of(request, thread.last_seq)
+    if cursor is None:
+        return sse.RunCursor(thread_id=thread.id, run_id=run_id, seq=first - 1)
+    return sse.RunCursor(thread_id=thread.id, run_id=run_id, seq=cursor, last_name=journal.last_name(run_id, cursor))
+
+
+def open_thread(request: HttpRequest, thread_id: str) -> int:
+    """Without a cursor: from the first event of the active run, or from now."""
+    thread = thread_of(request, thread_id)
+    cursor = sse.cursor_of(request, thread.last_seq)
+    if cursor is not None:
+        return cursor
+    first = journal.first_seq(thread.active_run_id) if thread.active_run_id else None
+    return thread.last_seq if first is None else first - 1
+
+
+async def run_stream(request: HttpRequest, thread_id: str, run_id: str) -> HttpResponseBase:
+    """GET /v1/threads/{thread_id}/runs/{run_id}/stream"""
+    try:
+        start = await sync_to_async(open_run)(request, thread_id, run_id)
+    except Exception as error:
+        return error_response(error, request)
+    return sse.response(sse.run_frames(start))
+
+
+async def thread_stream(request: HttpRequest, thread_id: str) -> HttpResponseBase:
+    """GET /v1/threads/{thread_id}/runs/stream"""
+    try:
+        cursor = await sync_to_async(open_thread)(request, thread_id)
+    except Exception as error:
+        return error_response(error, request)
+    return sse.response(sse.thread_frames(thread_id, cursor))
