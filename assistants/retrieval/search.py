@@ -1,0 +1,126 @@
+"""Ranked passages for a question (contract 5.6, file_search): full text first, the file's name as a second voice.
+
+Scores are 0 to 1 and depend on the question and the passage rather than on how much else is stored:
+
+    text  = share of the question's words that the passage holds × √(its BM25 weight ÷ the best weight of this answer)
+    name  = share of the question's words that the file's name holds
+    score = 1 − (1 − text) × (1 − NAME_WEIGHT × name)
+
+So a passage that holds every word and ranks first scores 1; a file that is asked for by its name is found even where
+no passage repeats it. Each part only raises the score, and equal passages of a file that is in two stores count once.
+"""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+from django.db.models import Q
+
+from assistants.models import Chunk, FileStatus, VectorStoreFile
+
+from . import index
+from .words import pairs_of, terms_of, words_of
+
+CANDIDATES = 200
+"""How many chunks are weighed closely; the index chooses them by BM25 alone."""
+NAMED_FILES_MAX = 20
+NAME_WEIGHT = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of a file. `score` 0 to 1, `position` counts the file's passages from 0, `attributes` as attached."""
+
+    file_id: str
+    filename: str
+    store_id: str
+    text: str
+    score: float
+    attributes: Mapping[str, Any]
+    position: int
+
+
+def search(store_ids: Sequence[str], query: str, *, limit: int = 20, score_threshold: float = 0.0) -> list[Passage]:
+    """The best passages of completed files in these stores, best first; any text is a legal query.
+
+    The caller answers for the stores: they must belong to the request's project.
+    """
+    terms = terms_of(query)
+    if not terms or not store_ids:
+        return []
+    phrases = [(term,) for term in terms] + pairs_of(query)
+    weights = index.best_matches(store_ids, phrases, CANDIDATES)
+    coverage = shares({term: index.holders((term,), weights) for term in terms})
+    named = named_files(store_ids, terms)
+    best = max(weights.values(), default=1.0)
+
+    passages = []
+    for chunk in chunks_of(weights, named):
+        store_file = chunk.store_file
+        text = coverage.get(chunk.pk, 0.0) * sqrt(weights.get(chunk.pk, 0.0) / best)
+        score = 1 - (1 - text) * (1 - NAME_WEIGHT * named.get(store_file.pk, 0.0))
+        passages.append(
+            Passage(
+                file_id=store_file.file_id,
+                filename=store_file.file.filename,
+                store_id=store_file.vector_store_id,
+                text=chunk.text,
+                score=round(score, 4),
+                attributes=store_file.attributes,
+                position=chunk.position,
+            )
+        )
+    passages.sort(key=lambda passage: (-passage.score, passage.filename, passage.position, passage.store_id))
+    return [passage for passage in distinct(passages) if passage.score >= score_threshold][:limit]
+
+
+def shares(holders: Mapping[str, set[int]]) -> dict[int, float]:
+    """Id → share of the terms that name it."""
+    counts: dict[int, int] = {}
+    for ids in holders.values():
+        for id in ids:
+            counts[id] = counts.get(id, 0) + 1
+    return {id: count / len(holders) for id, count in counts.items()}
+
+
+def named_files(store_ids: Sequence[str], terms: Sequence[str]) -> dict[int, float]:
+    """Store file → share of the terms that its file's name holds, for the files best named."""
+    mentions = Q()
+    for term in terms:
+        mentions |= Q(file__filename__icontains=singular(term))
+    rows = VectorStoreFile.objects.filter(
+        mentions, vector_store_id__in=store_ids, status=FileStatus.COMPLETED
+    ).values_list("pk", "file__filename")
+    wanted = {singular(term) for term in terms}
+    found = {}
+    for pk, filename in rows:
+        stem, _ = os.path.splitext(filename)
+        hits = wanted & {singular(word) for word in words_of(stem)}
+        if hits:
+            found[pk] = len(hits) / len(wanted)
+    return dict(sorted(found.items(), key=lambda item: -item[1])[:NAMED_FILES_MAX])
+
+
+def singular(word: str) -> str:
+    """Rough, for names only; the text index has a real stemmer."""
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+
+
+def chunks_of(weights: Mapping[int, float], named: Mapping[int, float]) -> list[Chunk]:
+    """The chunks that matched, and the first one of each file that is asked for by name."""
+    wanted = Q(pk__in=list(weights)) | Q(store_file_id__in=list(named), position=0)
+    return list(Chunk.objects.filter(wanted).select_related("store_file__file").order_by())
+
+
+def distinct(passages: Sequence[Passage]) -> list[Passage]:
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for passage in passages:
+        if (passage.file_id, passage.text) not in seen:
+            seen.add((passage.file_id, passage.text))
+            kept.append(passage)
+    return kept
