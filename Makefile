@@ -34,5 +34,5 @@ e2e: test-environment ## the tests that drive a served Kumos, over HTTP and in C
 	$(python) -m pytest -m "e2e or browser"
 
 pins: ## write the requirements files from pyproject.toml (UPGRADE=1: newest versions)
-	@bin/environment requirements.txt
+	@bin/environment requirements-uv.txt
 	@bin/pins
