@@ -25,6 +25,13 @@ class RunStatus(models.TextChoices):
 ACTIVE = (RunStatus.QUEUED, RunStatus.IN_PROGRESS, RunStatus.REQUIRES_ACTION, RunStatus.CANCELLING)
 HELD = (RunStatus.IN_PROGRESS, RunStatus.CANCELLING)
 """Statuses in which a worker may hold a lease."""
+TERMINAL = (
+    RunStatus.CANCELLED,
+    RunStatus.FAILED,
+    RunStatus.COMPLETED,
+    RunStatus.INCOMPLETE,
+    RunStatus.EXPIRED,
+)
 
 
 class StepType(models.TextChoices):
@@ -108,6 +115,7 @@ class RunStep(models.Model):
     type = models.CharField(max_length=32, choices=StepType.choices)
     status = models.CharField(max_length=16, choices=StepStatus.choices, default=StepStatus.IN_PROGRESS)
     step_details = models.JSONField(default=dict)
+    call_arguments = models.JSONField(default=dict, blank=True)  # call id → arguments, where the wire does not show them
     last_error = models.JSONField(null=True, blank=True)
     usage = models.JSONField(null=True, blank=True)
     metadata = models.JSONField(default=dict, blank=True)

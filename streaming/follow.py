@@ -77,12 +77,12 @@ class Watched:
                 waiter.set_result(None)
         self.waiters.clear()
 
-    async def changed(self, timeout: float) -> None:
-        """Until something was heard, or `timeout` seconds."""
+    async def changed(self, seconds: float) -> None:
+        """Until something was heard, or for `seconds`."""
         waiter = asyncio.get_running_loop().create_future()
         self.waiters.add(waiter)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 await waiter
         except TimeoutError:
             pass
@@ -127,7 +127,7 @@ class Hub:
                 return
             layer = get_channel_layer()
             assert layer is not None
-            self.channel = await layer.new_channel("hub.")
+            self.channel = await layer.new_channel()
             loop = asyncio.get_running_loop()
             for work in (self._poll(), self._listen()):
                 # In a context of their own: they outlive the request that happens to come first.

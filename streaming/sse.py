@@ -1,6 +1,6 @@
 """Server-sent events on the wire (design, section 5; contract 3.2): frames, heartbeats, ends, headers, cursors.
 
-Measured with the official SDKs and held by tests: `id` + `event` + one `data` line per frame; a heartbeat is one comment
+Measured with the official SDKs, held by tests: `id` + `event` + one `data` line per frame; a heartbeat is one comment
 line that no blank line follows; no `retry:`; `done` has no id; a stream never ends cleanly without `done` or `error`.
 """
 
@@ -79,7 +79,7 @@ async def thread_frames(thread_id: str, cursor: int) -> AsyncGenerator[bytes]:
 async def _batches(
     thread_id: str, cursor: int, *, deletion: bytes | None = None
 ) -> AsyncGenerator[Sequence[Entry] | bytes]:
-    """The follower's batches, with heartbeats where it is silent and an `error` frame for what goes wrong in between."""
+    """The follower's batches, with heartbeats in its silence and an `error` frame for what goes wrong."""
     tick: float = settings.KUMOS_HEARTBEAT_SECONDS
     spoke_at = 0.0  # at once, if there is nothing to say: a server sends the headers with the first byte
     try:
