@@ -1,0 +1,36 @@
+"""Liveness and readiness for whoever supervises the process. Neither needs a key; neither says more than a word."""
+
+from __future__ import annotations
+
+import logging
+
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+logger = logging.getLogger(__name__)
+
+
+@require_safe
+@never_cache
+def live(request: HttpRequest) -> JsonResponse:
+    """200 `{"status": "ok"}` while the process answers at all; a restart is the cure for anything else."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+@never_cache
+def ready(request: HttpRequest) -> JsonResponse:
+    """200 `{"status": "ok"}` when requests can be served, else 503 with `{"status": "database" | "migrations"}`."""
+    try:
+        executor = MigrationExecutor(connection)
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError as error:
+        logger.warning("not ready, the database does not answer: %s", error)
+        return JsonResponse({"status": "database"}, status=503)
+    if missing:
+        logger.warning("not ready, %d migrations are not applied", len(missing))
+        return JsonResponse({"status": "migrations"}, status=503)
+    return JsonResponse({"status": "ok"})

@@ -1,0 +1,37 @@
+"""`manage.py createkey --project NAME`: a new API key, for scripts. Prints the secret alone, once."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from assistants.models import ApiKey, Project
+
+
+class Command(BaseCommand):
+    help = "Makes an API key and prints it, once. The project is made if there is none of that name."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--project", required=True, help="name of the project that the key acts for")
+        parser.add_argument("--name", default="createkey", help="what the key is called in the admin")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.stdout.write(new_key(options["project"].strip(), options["name"].strip()))
+
+
+@transaction.atomic
+def new_key(project_name: str, key_name: str) -> str:
+    """The secret of a new key. CommandError where a name is empty or too long."""
+    project = Project.objects.filter(name=project_name).first() or Project(name=project_name)
+    try:
+        project.clean_fields()
+        ApiKey(project=project, name=key_name).clean_fields(exclude=["project", "prefix", "digest"])
+    except ValidationError as error:
+        raise CommandError("; ".join(error.messages)) from None
+    project.save()
+    _, secret = ApiKey.issue(project, key_name)
+    return secret
