@@ -1,0 +1,112 @@
+"""Threads and the messages in them: the state changes (contract 2.6, 2.7, 2.10). Plain, one transaction each.
+
+`insert_…` are the same without a transaction and without the lock of an active run, for the transitions of `runs`,
+which bring their own. What may stand in `data` is decided by the serializers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.db import transaction
+
+from assistants import stores
+from assistants.clock import now
+from assistants.errors import ApiError, not_found
+from assistants.models import Message, Project, Thread, VectorStore
+from assistants.serializers.fields import array_too_long, at
+from assistants.serializers.tools import CODE_FILES_MAX
+
+
+def find_thread(project: Project, id: str) -> Thread:
+    """ApiError 400 for an id that is none of a thread (contract 4.3), 404 where `project` has no such thread."""
+    if not id.startswith("thread"):
+        raise ApiError(
+            f"Invalid 'thread_id': '{id}'. Expected an ID that begins with 'thread'.",
+            param="thread_id",
+            code="invalid_value",
+        )
+    thread = Thread.objects.filter(project=project, pk=id).first()
+    if thread is None:
+        raise not_found("thread", id)
+    return thread
+
+
+@transaction.atomic
+def create_thread(project: Project, data: Mapping[str, Any]) -> Thread:
+    """A thread from a validated `ThreadInput`. ApiError 404 for a file or store that `project` does not have."""
+    return insert_thread(project, data)
+
+
+def insert_thread(project: Project, data: Mapping[str, Any]) -> Thread:
+    """`create_thread` inside the caller's transaction."""
+    resources = stores.resolve_tool_resources(
+        project, data.get("tool_resources"), expires_after_days=stores.THREAD_STORE_DAYS
+    )
+    thread = Thread.objects.create(project=project, tool_resources=resources, metadata=data.get("metadata") or {})
+    for message in data.get("messages") or []:
+        insert_message(thread, message)
+    return thread
+
+
+@transaction.atomic
+def add_message(thread: Thread, data: Mapping[str, Any]) -> Message:
+    """A message from a validated `MessageInput`. ApiError 400 while a run is active, 404 if the thread is gone."""
+    hold(thread)
+    return insert_message(thread, data)
+
+
+def hold(thread: Thread) -> None:
+    """Takes the row of a thread without an active run until the transaction ends; else ApiError (contract 2.10)."""
+    if Thread.objects.filter(pk=thread.pk, active_run_id=None).update(active_run_id=None):
+        return
+    run_id = Thread.objects.filter(pk=thread.pk).values_list("active_run_id", flat=True).first()
+    if run_id is None:
+        raise not_found("thread", thread.id)
+    raise ApiError(f"Can't add messages to {thread.id} while a run {run_id} is active.")
+
+
+def insert_message(thread: Thread, data: Mapping[str, Any]) -> Message:
+    """`add_message` inside the caller's transaction, which has the thread's row. `thread` learns of new resources."""
+    attachments = data.get("attachments") or []
+    images = [part["image_file"]["file_id"] for part in data["content"] if part["type"] == "image_file"]
+    stores.find_files(thread.project, images)
+    if attachments:
+        join_attachments(thread, attachments)
+    moment = now()
+    return Message.objects.create(
+        thread=thread,
+        created_at=moment,
+        completed_at=moment,
+        role=data["role"],
+        content=data["content"],
+        attachments=attachments,
+        metadata=data.get("metadata") or {},
+    )
+
+
+def join_attachments(thread: Thread, attachments: Sequence[Mapping[str, Any]]) -> None:
+    """Attached files join the thread's tool resources (contract 2.7); its store is made where it has none."""
+    thread.refresh_from_db(fields=["tool_resources"])
+    files = stores.find_files(thread.project, [attachment["file_id"] for attachment in attachments])
+    resources = thread.tool_resources
+    for file, attachment in zip(files, attachments, strict=True):
+        tools = {tool["type"] for tool in attachment["tools"]}
+        if "code_interpreter" in tools:
+            file_ids = resources.setdefault("code_interpreter", {"file_ids": []})["file_ids"]
+            if file.id not in file_ids:
+                file_ids.append(file.id)
+            if len(file_ids) > CODE_FILES_MAX:
+                raise at(
+                    "tool_resources",
+                    at("code_interpreter", at("file_ids", array_too_long(len(file_ids), CODE_FILES_MAX))),
+                )
+        if "file_search" in tools:
+            store_ids = resources.setdefault("file_search", {"vector_store_ids": []})["vector_store_ids"]
+            store = VectorStore.objects.filter(project=thread.project, pk__in=store_ids).first()
+            if store is None:  # none yet, or deleted since
+                store = stores.create_store(thread.project, expires_after_days=stores.THREAD_STORE_DAYS)
+                store_ids[:] = [store.id]
+            stores.attach(store, file)
+    thread.save(update_fields=["tool_resources"])

@@ -1,0 +1,72 @@
+"""The assistant on the wire (contract 2.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from assistants.clock import unix
+from assistants.models import Assistant
+from assistants.serializers.fields import INSTRUCTIONS_MAX, ClosedSerializer, Metadata, String
+from assistants.serializers.options import ReasoningEffort, ResponseFormat, Temperature, TopP
+from assistants.serializers.tools import NewToolResources, ToolResources, Tools
+
+MODEL_MAX = 256
+
+
+class AssistantFields(ClosedSerializer):
+    """What creation and modification share."""
+
+    name = String(max=256, required=False, allow_null=True)
+    description = String(max=512, required=False, allow_null=True)
+    instructions = String(max=INSTRUCTIONS_MAX, required=False, allow_null=True)
+    tools = Tools(required=False, allow_null=True)
+    metadata = Metadata()
+    temperature = Temperature()
+    top_p = TopP()
+    response_format = ResponseFormat()
+    reasoning_effort = ReasoningEffort()
+
+
+class AssistantInput(AssistantFields):
+    """The body of a creation. Which model names can be run is the business of `runs`."""
+
+    model = String(max=MODEL_MAX, min=1)
+    tool_resources = NewToolResources(required=False, allow_null=True)
+
+
+class AssistantChanges(AssistantFields):
+    """The body of a modification: nothing is required, no store is made."""
+
+    model = String(max=MODEL_MAX, min=1, required=False)
+    tool_resources = ToolResources(required=False, allow_null=True)
+
+
+def shown_tool_resources(tools: Iterable[Mapping[str, Any]], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """`stored`, with the empty list of every enabled tool that works on something and has nothing yet."""
+    shown = dict(stored)
+    for tool in tools:
+        if tool["type"] == "code_interpreter":
+            shown.setdefault("code_interpreter", {"file_ids": []})
+        elif tool["type"] == "file_search":
+            shown.setdefault("file_search", {"vector_store_ids": []})
+    return shown
+
+
+def assistant_object(assistant: Assistant) -> dict[str, Any]:
+    return {
+        "id": assistant.id,
+        "object": "assistant",
+        "created_at": unix(assistant.created_at),
+        "name": assistant.name,
+        "description": assistant.description,
+        "model": assistant.model,
+        "instructions": assistant.instructions,
+        "tools": assistant.tools,
+        "tool_resources": shown_tool_resources(assistant.tools, assistant.tool_resources),
+        "metadata": assistant.metadata,
+        "temperature": assistant.temperature,
+        "top_p": assistant.top_p,
+        "response_format": assistant.response_format,
+        "reasoning_effort": assistant.reasoning_effort,
+    }

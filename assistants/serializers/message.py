@@ -1,0 +1,121 @@
+"""The message on the wire (contract 2.7): what a client may send, and the form in which it is kept and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from assistants.clock import unix
+from assistants.models import Message
+from assistants.serializers.fields import (
+    Array,
+    ClosedSerializer,
+    Enum,
+    Id,
+    Metadata,
+    String,
+    Variant,
+    WireField,
+    check_length,
+    wrong_type,
+)
+
+TEXT_MAX = 256_000
+
+
+def Detail() -> Enum:
+    return Enum("auto", "low", "high", required=False, allow_null=True)
+
+
+class ImageUrl(ClosedSerializer):
+    url = String(min=1)
+    detail = Detail()
+
+
+class ImageFile(ClosedSerializer):
+    file_id = Id("file")
+    detail = Detail()
+
+
+class TextPart(ClosedSerializer):
+    text = String(max=TEXT_MAX, min=1)
+
+
+class ImageUrlPart(ClosedSerializer):
+    image_url = ImageUrl()
+
+
+class ImageFilePart(ClosedSerializer):
+    image_file = ImageFile()
+
+
+PARTS = Array(Variant({"text": TextPart, "image_url": ImageUrlPart, "image_file": ImageFilePart}), min=1)
+
+
+class Content(WireField):
+    """A string or an array of parts; the outcome is always the parts as answers show them."""
+
+    expected = "one of a string or an array of objects"
+
+    def to_internal_value(self, data: Any) -> list[dict[str, Any]]:
+        if isinstance(data, str):
+            return [text_part(check_length(data, TEXT_MAX, 1))]
+        if not isinstance(data, list):
+            raise wrong_type(self.expected, data)
+        return [kept_part(part) for part in PARTS.run_validation(data)]
+
+
+def text_part(value: str) -> dict[str, Any]:
+    return {"type": "text", "text": {"value": value, "annotations": []}}
+
+
+def kept_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    """A validated request part in the response's form."""
+    kind = part["type"]
+    if kind == "text":
+        return text_part(part["text"])
+    return {"type": kind, kind: {**part[kind], "detail": part[kind].get("detail") or "auto"}}
+
+
+class Attachment(ClosedSerializer):
+    file_id = Id("file")
+    tools = Array(Variant({"code_interpreter": None, "file_search": None}), required=False, allow_null=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        return {"file_id": attrs["file_id"], "tools": attrs.get("tools") or []}
+
+
+class MessageInput(ClosedSerializer):
+    """The body of a creation, also inside `messages` and `additional_messages`."""
+
+    role = Enum("user", "assistant")
+    content = Content()
+    attachments = Array(Attachment(), required=False, allow_null=True)
+    metadata = Metadata()
+
+
+class MetadataChanges(ClosedSerializer):
+    """The body of every modification that may only change metadata."""
+
+    metadata = Metadata()
+
+
+def message_object(message: Message) -> dict[str, Any]:
+    """All fields always, as in stream events. On the streaming path: a dict, no serializer."""
+    reason = message.incomplete_reason
+    return {
+        "id": message.id,
+        "object": "thread.message",
+        "created_at": unix(message.created_at),
+        "thread_id": message.thread_id,
+        "status": str(message.status),
+        "incomplete_details": {"reason": reason} if reason else None,
+        "completed_at": unix(message.completed_at),
+        "incomplete_at": unix(message.incomplete_at),
+        "role": str(message.role),
+        "content": message.content,
+        "assistant_id": message.assistant_id,
+        "run_id": message.run_id,
+        "attachments": message.attachments,
+        "metadata": message.metadata,
+    }

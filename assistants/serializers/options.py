@@ -1,0 +1,64 @@
+"""How a model is asked: response format, truncation, reasoning effort, sampling (contract 2.2, 2.5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assistants.serializers.fields import (
+    AnyObject,
+    Boolean,
+    ClosedSerializer,
+    Enum,
+    Integer,
+    Number,
+    String,
+    Variant,
+)
+from assistants.serializers.tools import NAME_MAX, NAME_PATTERN
+
+
+class JsonSchema(ClosedSerializer):
+    name = String(max=NAME_MAX, min=1, pattern=NAME_PATTERN)
+    description = String(required=False, allow_null=True)
+    schema = AnyObject(required=False, allow_null=True)
+    strict = Boolean(required=False, allow_null=True)
+
+
+class JsonSchemaFormat(ClosedSerializer):
+    json_schema = JsonSchema()
+
+
+def ResponseFormat() -> Variant:
+    """ "auto" or an object; null stands for "auto"."""
+    shapes = {"text": None, "json_object": None, "json_schema": JsonSchemaFormat}
+    return Variant(shapes, words=("auto",), required=False, allow_null=True)
+
+
+class AutoTruncation(ClosedSerializer):
+    last_messages = Integer(min=1, required=False, allow_null=True)
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        super().to_internal_value(data)
+        return {"last_messages": None}
+
+
+class LastMessages(ClosedSerializer):
+    last_messages = Integer(min=1)
+
+
+def TruncationStrategy() -> Variant:
+    """Always `{"type", "last_messages"}` (contract 2.5); null stands for auto."""
+    return Variant({"auto": AutoTruncation, "last_messages": LastMessages}, required=False, allow_null=True)
+
+
+def ReasoningEffort() -> Enum:
+    levels = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+    return Enum(*levels, required=False, allow_null=True)
+
+
+def Temperature() -> Number:
+    return Number(min=0, max=2, required=False, allow_null=True)
+
+
+def TopP() -> Number:
+    return Number(min=0, max=1, required=False, allow_null=True)

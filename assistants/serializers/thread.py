@@ -1,0 +1,36 @@
+"""The thread on the wire (contract 2.6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assistants.clock import unix
+from assistants.models import Thread
+from assistants.serializers.fields import Array, ClosedSerializer, Metadata
+from assistants.serializers.message import MessageInput
+from assistants.serializers.tools import NewToolResources, ToolResources
+
+
+class ThreadInput(ClosedSerializer):
+    """The body of a creation; everything may be absent."""
+
+    messages = Array(MessageInput(), required=False, allow_null=True)
+    tool_resources = NewToolResources(required=False, allow_null=True)
+    metadata = Metadata()
+
+
+class ThreadChanges(ClosedSerializer):
+    tool_resources = ToolResources(required=False, allow_null=True)
+    metadata = Metadata()
+
+
+def thread_object(thread: Thread, *, long: bool) -> dict[str, Any]:
+    """`long` is the form of GET and of `thread.created`, which fills empty tool resources (contract 10.5)."""
+    resources = thread.tool_resources
+    return {
+        "id": thread.id,
+        "object": "thread",
+        "created_at": unix(thread.created_at),
+        "metadata": thread.metadata,
+        "tool_resources": {"code_interpreter": {"file_ids": []}} if long and not resources else resources,
+    }
