@@ -1,0 +1,96 @@
+// The text box and its button: Enter sends, Shift+Enter breaks the line, Esc stops; what was typed survives everything.
+
+const DRAFT = "kumos.draft.";
+
+export class Composer {
+  constructor(form, { onSend, onStop }) {
+    this.form = form;
+    this.area = form.querySelector("textarea");
+    this.send = form.querySelector("[data-send]");
+    this.stop = form.querySelector("[data-stop]");
+    this.note = form.querySelector("[data-note]");
+    this.onSend = onSend;
+    this.onStop = onStop;
+    this.key = DRAFT;
+    this.active = false;
+    this.sending = false;
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.submit();
+    });
+    this.area.addEventListener("input", () => this.changed());
+    this.area.addEventListener("keydown", (event) => this.pressed(event));
+    this.stop.addEventListener("click", () => this.onStop());
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && this.active && !event.isComposing) this.onStop();
+    });
+  }
+
+  pressed(event) {
+    // While an input method composes, Enter picks a candidate; some browsers tell by the old key code alone.
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    event.preventDefault();
+    this.submit();
+  }
+
+  submit() {
+    if (this.active) this.note.textContent = "Wait for the answer, or press Esc to stop it.";
+    else if (!this.sending && this.text() !== "") this.onSend(this.text());
+  }
+
+  text() {
+    return this.area.value.trim();
+  }
+
+  changed() {
+    sessionStorage.setItem(this.key, this.area.value);
+    this.fit();
+    this.enable();
+  }
+
+  fit() {
+    this.area.style.height = "auto";
+    this.area.style.height = `${this.area.scrollHeight}px`; // the style sheet caps it at eight lines
+  }
+
+  /** Another thread has another draft. */
+  show(threadId) {
+    this.key = DRAFT + threadId;
+    this.area.value = sessionStorage.getItem(this.key) ?? "";
+    this.fit();
+    this.enable();
+  }
+
+  put(text) {
+    this.area.value = text;
+    this.changed();
+    this.area.focus();
+  }
+
+  /** The server has it: only now may it leave the box. */
+  accepted() {
+    this.put("");
+  }
+
+  setSending(sending) {
+    this.sending = sending;
+    this.area.readOnly = sending;
+    this.enable();
+  }
+
+  /** While a run is active Stop stands in Send's place. */
+  setActive(active) {
+    if (active === this.active) return;
+    const hadFocus = document.activeElement === this.stop || document.activeElement === this.send;
+    this.active = active;
+    this.send.hidden = active;
+    this.stop.hidden = !active;
+    this.note.textContent = "";
+    this.enable();
+    if (hadFocus) this.area.focus();
+  }
+
+  enable() {
+    this.send.disabled = this.sending || this.text() === "";
+  }
+}

@@ -1,0 +1,370 @@
+// The chat page put together. It is a client of the public /v1 API and of nothing else; what it shows comes from the
+// thread's stream, so a run started elsewhere, a reload and a second tab all look the same.
+
+import { Failure, failureOf, get, post } from "./api.js";
+import { Composer } from "./composer.js";
+import { element, setText } from "./nodes.js";
+import { Sidebar, titleOf } from "./sidebar.js";
+import { Sources } from "./sources.js";
+import { follow } from "./stream.js";
+import { TERMINAL, Thread, inWords } from "./thread.js";
+import { Transcript } from "./transcript.js";
+
+const $ = (id) => document.getElementById(id);
+const HOME = document.body.dataset.home;
+const CHOICE = "kumos.assistant";
+const TITLE_CHARACTERS = 60;
+const HIDDEN_MS = 20_000; // a tab hidden this long gives its connection back
+const STEPS_AT_ONCE = 4;
+
+function titleFrom(text) {
+  const line = text.replace(/\s+/g, " ").trim();
+  if (line.length <= TITLE_CHARACTERS) return line;
+  const cut = line.slice(0, TITLE_CHARACTERS);
+  return `${cut.slice(0, Math.max(cut.lastIndexOf(" "), TITLE_CHARACTERS / 2)).trimEnd()}…`;
+}
+
+function startersOf(assistant) {
+  try {
+    const starters = JSON.parse(assistant.metadata.starters);
+    return Array.isArray(starters) ? starters.filter((starter) => typeof starter === "string").slice(0, 4) : [];
+  } catch {
+    return [];
+  }
+}
+
+class Chat {
+  constructor() {
+    this.assistants = new Map();
+    this.names = new Map(); // file id → promise of its name
+    this.model = null;
+    this.stream = null;
+    this.sources = new Sources($("panel"), { fileName: (id) => this.fileName(id) });
+    this.transcript = new Transcript({ scroller: $("scroller"), list: $("transcript"), pill: $("pill"), page: this });
+    this.composer = new Composer($("composer"), { onSend: (text) => this.send(text), onStop: () => this.stop() });
+    this.sidebar = new Sidebar({ list: $("threads"), more: $("more"), home: HOME, onOpen: (id) => this.open(id) });
+    this.listen();
+  }
+
+  listen() {
+    $("new").addEventListener("click", (event) => {
+      event.preventDefault();
+      this.open("");
+      this.composer.area.focus();
+    });
+    $("earlier").addEventListener("click", () => this.attempt(() => this.loadEarlier()));
+    $("assistant").addEventListener("change", () => {
+      localStorage.setItem(CHOICE, $("assistant").value);
+      this.drawAssistant();
+    });
+    $("menu").addEventListener("click", () => this.showMenu(!document.body.classList.contains("menu-open")));
+    $("veil").addEventListener("click", () => this.showMenu(false));
+    window.addEventListener("popstate", () => this.show(this.threadInAddress()));
+    window.addEventListener("online", () => this.stream?.resume());
+    window.addEventListener("focus", () => this.sidebar.refresh().catch(() => {}));
+    document.addEventListener("visibilitychange", () => this.visibilityChanged());
+  }
+
+  async start() {
+    this.show(this.threadInAddress());
+    if (matchMedia("(pointer: fine)").matches) this.composer.area.focus(); // on a phone it would raise the keyboard
+    await this.attempt(async () => {
+      const page = await get("/assistants?limit=100");
+      this.assistants = new Map(page.data.map((assistant) => [assistant.id, assistant]));
+      this.fillPicker();
+      this.changed();
+    });
+    await this.attempt(() => this.sidebar.refresh());
+  }
+
+  // Which thread --------------------------------------------------------------------------------------------------
+
+  threadInAddress() {
+    return decodeURIComponent(location.pathname.slice(HOME.length));
+  }
+
+  open(threadId, fresh = false) {
+    history.pushState(null, "", HOME + threadId);
+    this.show(threadId, fresh);
+  }
+
+  /** Show a thread, or the empty page. A `fresh` thread was made just now: its whole log is what happens from here on. */
+  show(threadId, fresh = false) {
+    const left = this.model?.activeRun() ? this.model.id : "";
+    this.stream?.close();
+    this.stream = null;
+    this.showMenu(false);
+    this.setBanner("");
+    $("panel").hidden = true;
+    $("earlier").hidden = true;
+    if (!fresh) {
+      this.forgive();
+      this.composer.show(threadId);
+    }
+    this.model = new Thread(threadId);
+    this.said = "";
+    this.loaded = threadId === "" || fresh;
+    this.chosen = false;
+    this.transcript.show(this.model);
+    this.sidebar.select(threadId);
+    if (left) this.sidebar.ask(left);
+    if (threadId) this.watch(this.model, fresh);
+    this.changed();
+  }
+
+  /** Follow the thread's stream. What went before it is loaded once the stream stands, so that nothing falls between. */
+  watch(model, fresh) {
+    this.stream = follow(`/v1/threads/${model.id}/runs/stream${fresh ? "?starting_after=0" : ""}`, {
+      onOpen: (resumed) => {
+        if (model !== this.model) return;
+        this.setBanner("");
+        if (!resumed && !fresh) this.attempt(() => this.load(model));
+      },
+      onFrame: (frame) => {
+        if (model !== this.model || !model.apply(frame)) return;
+        if (frame.event === "thread.run.created") this.loadNewest(model).catch(() => {});
+        this.changed();
+      },
+      onBreak: () => model === this.model && this.setBanner("Connection lost. The answer goes on; reconnecting…"),
+      onEnd: (response) => model === this.model && this.streamEnded(model, response),
+    });
+  }
+
+  async streamEnded(model, response) {
+    if (response === null) {
+      this.setBanner("This thread was deleted.");
+    } else if (response.status === 400 && model.seq > 0) {
+      this.show(model.id); // the log is another one than before: begin again
+    } else {
+      const failure = await failureOf(response);
+      this.complain(failure, () => this.show(model.id));
+    }
+  }
+
+  async load(model) {
+    await this.loadNewest(model);
+    const runs = (await get(`/threads/${model.id}/runs?limit=100`)).data.reverse();
+    runs.forEach((run) => model.offerRun(run));
+    if (model === this.model) this.loaded = true;
+    this.changed();
+    const queue = runs.filter((run) => run.tools.length > 0 && !model.runs.get(run.id).live).reverse();
+    const worker = async () => {
+      for (let run = queue.shift(); run && model === this.model; run = queue.shift()) {
+        const steps = await get(`/threads/${model.id}/runs/${run.id}/steps?order=asc&limit=100`);
+        steps.data.forEach((step) => model.offerStep(step));
+        this.changed();
+      }
+    };
+    await Promise.all(Array.from({ length: STEPS_AT_ONCE }, worker));
+  }
+
+  async loadNewest(model) {
+    const page = await get(`/threads/${model.id}/messages?order=desc&limit=100`);
+    const first = model.listed.length === 0;
+    model.offerNewest(page.data.reverse());
+    if (first) model.earlier = page.has_more;
+    this.changed();
+  }
+
+  async loadEarlier() {
+    const model = this.model;
+    const page = await get(`/threads/${model.id}/messages?order=desc&limit=100&after=${model.listed[0]}`);
+    model.earlier = page.has_more;
+    model.offerEarlier(page.data.reverse());
+    this.changed();
+  }
+
+  // Asking --------------------------------------------------------------------------------------------------------
+
+  async send(text) {
+    const assistant = $("assistant").value;
+    if (!assistant) {
+      this.complain(new Failure("There is no assistant yet. Make one in the admin, or through the API."), () => this.start());
+      return;
+    }
+    await this.deliver({ text, assistant, thread: this.model.id, message: null });
+  }
+
+  /** What succeeded is remembered in `job`, so that a retry goes on where it failed and says nothing twice. */
+  async deliver(job) {
+    this.forgive();
+    this.composer.setSending(true);
+    this.transcript.follow();
+    try {
+      if (!job.thread) {
+        const thread = await post("/threads", { metadata: { title: titleFrom(job.text) } });
+        job.thread = thread.id;
+        this.sidebar.add(thread);
+        this.open(thread.id, true);
+      }
+      if (!job.message) {
+        job.message = await post(`/threads/${job.thread}/messages`, { role: "user", content: job.text });
+        this.composer.accepted();
+        if (this.model.id === job.thread) this.model.offerNewest([job.message]);
+        this.changed();
+      }
+      const run = await post(`/threads/${job.thread}/runs`, { assistant_id: job.assistant });
+      if (this.model.id === job.thread) this.model.offerRun(run);
+    } catch (failure) {
+      this.complain(failure, () => {
+        // Until the message is stored the box holds the text, and it may have been changed since.
+        if (job.message) this.deliver(job);
+        else if (this.composer.text()) this.deliver({ ...job, text: this.composer.text() });
+      });
+    }
+    this.composer.setSending(false);
+    this.changed();
+  }
+
+  async stop() {
+    const run = this.model.activeRun();
+    if (!run || run.status === "cancelling" || this.stopping === run.id) return;
+    this.stopping = run.id;
+    await this.attempt(async () => {
+      try {
+        await post(`/threads/${run.thread_id}/runs/${run.id}/cancel`);
+      } catch (failure) {
+        if (!TERMINAL.has(this.model.runs.get(run.id)?.status)) throw failure; // it ended by itself meanwhile
+      }
+    });
+    this.stopping = "";
+  }
+
+  // What the transcript asks for ----------------------------------------------------------------------------------
+
+  assistantName(id) {
+    return this.assistants.get(id)?.name ?? "";
+  }
+
+  fileName(id) {
+    if (!this.names.has(id)) {
+      const name = get(`/files/${id}`).then((file) => file.filename, () => id);
+      this.names.set(id, name);
+    }
+    return this.names.get(id);
+  }
+
+  openSource({ run, cite, number, from }) {
+    const steps = this.model.stepsOf(run).filter((step) => step.type === "tool_calls");
+    this.sources.open({ thread: this.model.id, run, steps, cite, number, from });
+  }
+
+  submitOutputs(run, outputs) {
+    const path = `/threads/${this.model.id}/runs/${run}/submit_tool_outputs`;
+    return this.attempt(() => post(path, { tool_outputs: outputs }));
+  }
+
+  // Drawing what is not the transcript ----------------------------------------------------------------------------
+
+  changed() {
+    const { model } = this;
+    const run = model.activeRun();
+    this.composer.setActive(run !== null);
+    if (model.id) this.sidebar.setActive(model.id, run !== null);
+    if (!this.loaded) return;
+    this.drawHead(run);
+    this.announce();
+    this.transcript.draw();
+  }
+
+  drawHead() {
+    const { model } = this;
+    const title = this.sidebar.find(model.id);
+    setText($("title"), model.id ? (title ? titleOf(title) : "Thread") : "New chat");
+    document.title = `${$("title").textContent} · Kumos`;
+    $("empty").hidden = model.id !== "";
+    $("earlier").hidden = !model.earlier;
+    const last = model.lastRun();
+    if (last && !this.chosen && this.assistants.has(last.assistant_id)) {
+      this.chosen = true; // a thread goes on with the assistant it last spoke to, until somebody picks another
+      $("assistant").value = last.assistant_id;
+      this.drawAssistant();
+    }
+  }
+
+  /** One hidden line for screen readers; it speaks where a run begins, waits or ends, never for each word. */
+  announce() {
+    const run = this.model.lastRun();
+    if (!run?.live) return;
+    const boundary = `${run.id} ${TERMINAL.has(run.status) || run.status === "requires_action" ? run.status : "active"}`;
+    if (boundary === this.said) return;
+    this.said = boundary;
+    const words = inWords(run, [], false);
+    if (run.status === "completed") setText($("status"), "The answer is complete.");
+    else if (boundary.endsWith("active")) setText($("status"), "The assistant is answering.");
+    else setText($("status"), words);
+  }
+
+  fillPicker() {
+    const options = [...this.assistants.values()].map((one) => element("option", { value: one.id }, one.name || one.id));
+    $("assistant").replaceChildren(...options);
+    const choice = localStorage.getItem(CHOICE);
+    if (this.assistants.has(choice)) $("assistant").value = choice;
+    this.drawAssistant();
+  }
+
+  drawAssistant() {
+    const assistant = this.assistants.get($("assistant").value);
+    setText($("description"), assistant?.description ?? "");
+    setText($("empty-title"), assistant?.name ?? "Kumos");
+    setText($("empty-text"), assistant ? (assistant.description ?? "Ask anything.") : "There is no assistant yet.");
+    const buttons = (assistant ? startersOf(assistant) : []).map((starter) => {
+      const button = element("button", { type: "button", className: "starter" }, starter);
+      button.addEventListener("click", () => {
+        this.composer.put(starter);
+        this.composer.submit();
+      });
+      return element("li", {}, button);
+    });
+    $("starters").replaceChildren(...buttons);
+  }
+
+  setBanner(text) {
+    $("banner").hidden = text === "";
+    setText($("banner"), text);
+  }
+
+  showMenu(open) {
+    document.body.classList.toggle("menu-open", open);
+    $("menu").setAttribute("aria-expanded", String(open));
+    $("veil").hidden = !open;
+  }
+
+  visibilityChanged() {
+    clearTimeout(this.hiding);
+    if (document.hidden) this.hiding = setTimeout(() => this.stream?.pause(), HIDDEN_MS);
+    else this.stream?.resume();
+  }
+
+  // Failures ------------------------------------------------------------------------------------------------------
+
+  /** Do it; where it fails, say so with a Retry that does it again. */
+  async attempt(action) {
+    try {
+      await action();
+    } catch (failure) {
+      this.complain(failure, () => {
+        this.forgive();
+        this.attempt(action);
+      });
+    }
+  }
+
+  complain(failure, retry) {
+    if (!(failure instanceof Failure)) throw failure;
+    const button = element("button", { type: "button", className: "button" }, "Retry");
+    button.addEventListener("click", retry);
+    const words = element("p", {}, failure.message);
+    if (failure.requestId) words.append(" ", element("span", { className: "quiet" }, `Request ${failure.requestId}`));
+    if (failure.status === 401) words.append(" ", element("a", { href: document.body.dataset.login }, "Log in again"));
+    $("problem").replaceChildren(words, button);
+    $("problem").hidden = false;
+  }
+
+  forgive() {
+    $("problem").hidden = true;
+    $("problem").replaceChildren();
+  }
+}
+
+new Chat().start();

@@ -1,0 +1,68 @@
+// The source panel: which file a citation names and the passage the search found there.
+
+import { CONTENT, get } from "./api.js";
+import { element } from "./nodes.js";
+
+/** The result a marker 【n:m†…】 points at, first; then what else the same file gave. */
+function passagesOf(results, cite) {
+  const inFile = results.filter((result) => result.file_id === cite.fileId);
+  const position = Number(/^【\d+:(\d+)/.exec(cite.text)?.[1]);
+  const cited = results[position];
+  return cited?.file_id === cite.fileId ? [cited, ...inFile.filter((result) => result !== cited)] : inFile;
+}
+
+export class Sources {
+  constructor(panel, { fileName }) {
+    this.panel = panel;
+    this.fileName = fileName;
+    this.title = panel.querySelector("h2");
+    this.body = panel.querySelector(".panel-body");
+    panel.querySelector(".panel-close").addEventListener("click", () => this.close());
+    panel.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation(); // Esc in the panel closes it; it must not stop the run as well
+      this.close();
+    });
+  }
+
+  /** `run` and its file_search `steps` are asked for the text they found; `from` gets the focus back. */
+  async open({ thread, run, steps, cite, number, from }) {
+    this.from = from;
+    this.asked = cite;
+    this.panel.hidden = false;
+    this.title.textContent = await this.fileName(cite.fileId);
+    this.body.replaceChildren(element("p", { className: "quiet" }, "Looking up the passage…"));
+    this.title.focus();
+    try {
+      const answers = await Promise.all(steps.map((step) => get(`/threads/${thread}/runs/${run}/steps/${step.id}?${CONTENT}`)));
+      if (this.asked === cite) this.show(answers, cite, number);
+    } catch (failure) {
+      this.body.replaceChildren(element("p", {}, `The passage cannot be shown: ${failure.message}`));
+    }
+  }
+
+  show(steps, cite, number) {
+    const searches = steps.flatMap((step) => step.step_details.tool_calls).filter((call) => call.type === "file_search");
+    const passages = searches.flatMap((call) => passagesOf(call.file_search.results, cite));
+    if (passages.length === 0) {
+      this.body.replaceChildren(element("p", { className: "quiet" }, "The passage is no longer kept."));
+      return;
+    }
+    const [first, ...others] = passages.map((passage) => this.passage(passage));
+    const nodes = [element("p", { className: "quiet" }, `Source ${number}, marked ${cite.text}`), first];
+    if (others.length) nodes.push(element("h3", {}, "Also found in this file"), ...others);
+    this.body.replaceChildren(...nodes);
+  }
+
+  passage(result) {
+    const text = (result.content ?? []).map((part) => part.text).join("\n");
+    const score = element("figcaption", {}, `Score ${result.score.toFixed(2)}`);
+    return element("figure", {}, element("blockquote", {}, text), score);
+  }
+
+  close() {
+    this.panel.hidden = true;
+    this.asked = null;
+    this.from?.focus();
+  }
+}

@@ -1,0 +1,145 @@
+// Server-sent events over fetch: bytes to frames, and a connection that goes on after every break.
+// What a frame means is thread.js's business. (EventSource cannot start at a cursor and hides why it failed.)
+
+const SILENCE_MS = 45_000; // three heartbeats missed: the line is dead, whatever the socket says
+const WAIT_MS = { first: 250, most: 4_000 };
+
+/** Bytes in any pieces → frames `{ id, event, data }` in order. A frame that was cut off is never handed on. */
+export class FrameParser {
+  constructor(onFrame) {
+    this.onFrame = onFrame;
+    this.decoder = new TextDecoder(); // keeps the first bytes of a character that is split between two pieces
+    this.rest = "";
+    this.forget();
+  }
+
+  forget() {
+    this.id = "";
+    this.event = "";
+    this.data = [];
+  }
+
+  push(bytes) {
+    const lines = (this.rest + this.decoder.decode(bytes, { stream: true })).split("\n");
+    this.rest = lines.pop();
+    for (const line of lines) this.take(line.endsWith("\r") ? line.slice(0, -1) : line);
+  }
+
+  take(line) {
+    if (line === "") {
+      const frame = { id: this.id, event: this.event || "message", data: this.data.join("\n") };
+      const empty = this.data.length === 0;
+      this.forget();
+      if (!empty) this.onFrame(frame);
+      return;
+    }
+    const colon = line.indexOf(":");
+    if (colon === 0) return; // a comment: the heartbeat
+    const field = colon < 0 ? line : line.slice(0, colon);
+    const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
+    if (field === "id") this.id = value;
+    else if (field === "event") this.event = value;
+    else if (field === "data") this.data.push(value);
+  }
+}
+
+/**
+ * Follow `url` until `done`, `close()` or an answer that no retry can cure.
+ *
+ * onOpen(resumed)   the connection stands; `resumed` says whether it went on behind a known event
+ * onFrame(frame)    each frame but `done` and `error`, in order; after a break nothing is missing and nothing repeats
+ * onBreak()         the connection broke and is being made again
+ * onEnd(response)   over: the refusing Response, or null after `done`
+ */
+export function follow(url, { onOpen, onFrame, onBreak, onEnd }) {
+  let lastId = "";
+  let closed = false;
+  let paused = false;
+  let breaks = 0;
+  let request = new AbortController();
+  let wake = () => {};
+
+  async function connection() {
+    request = new AbortController();
+    const response = await fetch(url, {
+      headers: lastId ? { "Last-Event-ID": lastId } : {},
+      cache: "no-store",
+      signal: request.signal,
+    });
+    if (!response.ok) {
+      const curable = response.status >= 500 || response.status === 429 || response.status === 408;
+      return curable ? undefined : response;
+    }
+    onOpen(lastId !== "");
+    let done = false;
+    const parser = new FrameParser((frame) => {
+      if (frame.event === "done") done = true;
+      else if (frame.event !== "error" && !closed) onFrame(frame);
+      if (frame.id) lastId = frame.id;
+    });
+    const reader = response.body.getReader();
+    let silence = 0;
+    try {
+      while (!done) {
+        clearTimeout(silence);
+        silence = setTimeout(() => request.abort(), SILENCE_MS);
+        const piece = await reader.read();
+        if (piece.done) break;
+        breaks = 0;
+        parser.push(piece.value);
+      }
+    } finally {
+      clearTimeout(silence);
+    }
+    return done ? null : undefined;
+  }
+
+  function pause(milliseconds) {
+    return new Promise((resolve) => {
+      wake = resolve;
+      if (milliseconds !== Infinity) setTimeout(resolve, milliseconds);
+    });
+  }
+
+  async function loop() {
+    while (!closed) {
+      if (paused) await pause(Infinity);
+      if (closed) return;
+      let end;
+      try {
+        end = await connection();
+      } catch {
+        end = undefined; // refused, cut or aborted: all the same here
+      }
+      if (closed) return;
+      if (end !== undefined) {
+        onEnd(end);
+        return;
+      }
+      if (paused) continue;
+      onBreak();
+      const wait = Math.min(WAIT_MS.most, WAIT_MS.first * 2 ** breaks);
+      breaks += 1;
+      await pause(wait * (0.75 + Math.random() / 2));
+    }
+  }
+
+  loop();
+  return {
+    close() {
+      closed = true;
+      request.abort();
+      wake();
+    },
+    /** Give the connection back (a hidden tab: browsers allow six per host) … */
+    pause() {
+      paused = true;
+      request.abort();
+    },
+    /** … and go on behind the last event; also cuts a wait short when the network is back. */
+    resume() {
+      paused = false;
+      wake();
+    },
+  };
+}

@@ -1,0 +1,240 @@
+// The transcript: a Thread as list items. Draws at most once per frame, touches only what changed since the last time,
+// and follows the end only while the reader is there.
+
+import { Card } from "./cards.js";
+import { element, setText, withCode } from "./nodes.js";
+import { Prose } from "./prose.js";
+import { TERMINAL, inWords } from "./thread.js";
+
+const NEAR = 32; // pixels from the end that still count as the end
+
+function textOf(message) {
+  return message.content.map((part) => part.text?.value ?? part.refusal ?? "").join("\n");
+}
+
+class Question {
+  constructor() {
+    this.body = element("div", { className: "bubble" });
+    this.element = element("li", { className: "question" }, element("article", { "aria-label": "You" }, this.body));
+  }
+
+  update({ message }) {
+    setText(this.body, textOf(message));
+  }
+}
+
+/** Everything one run did: cards and text in their order, one line for its state, the sources at the end. */
+class Answer {
+  constructor(page, key) {
+    this.page = page;
+    this.numbers = new Map(); // file id → number of its chips
+    this.views = new Map();
+    this.versions = "";
+    this.name = element("h2", { className: "who" });
+    this.parts = element("div", { className: "parts" });
+    this.form = element("form", { id: `outputs-${key}`, className: "outputs", hidden: true });
+    this.form.append(element("button", { type: "submit", className: "button" }, "Send the output"));
+    this.form.addEventListener("submit", (event) => this.submit(event));
+    this.state = element("p", { className: "state" });
+    this.sources = element("ul", { className: "sources", hidden: true, "aria-label": "Sources" });
+    const article = element("article", { className: "answer-body" }, this.name, this.parts, this.form, this.state, this.sources);
+    this.element = element("li", { className: "answer" }, article);
+  }
+
+  /** What is drawn depends on the versions of these objects alone. */
+  fingerprint({ run, parts }) {
+    const seen = parts.map((part) => `${part.key}.${(part.step ?? part.message).version}`);
+    return `${run?.id}.${run?.version}.${run && this.page.assistantName(run.assistant_id)} ${seen.join(" ")}`;
+  }
+
+  update(turn, model) {
+    const versions = this.fingerprint(turn);
+    if (versions === this.versions) return;
+    this.versions = versions;
+    this.turn = turn;
+    const { run, parts } = turn;
+    setText(this.name, (run && this.page.assistantName(run.assistant_id)) || "Assistant");
+    this.waiting = run?.status === "requires_action" ? run.required_action.submit_tool_outputs.tool_calls : [];
+    const nodes = parts.flatMap((part) => (part.step ? this.cards(part.step) : this.text(part.message, run)));
+    nodes.forEach((node, index) => {
+      if (this.parts.childNodes[index] !== node) this.parts.insertBefore(node, this.parts.childNodes[index] ?? null);
+    });
+    while (this.parts.childNodes.length > nodes.length) this.parts.lastChild.remove();
+    this.form.hidden = this.waiting.length === 0;
+    this.drawState(run, model);
+    this.tick(Date.now());
+  }
+
+  cards(step) {
+    return step.step_details.tool_calls.map((call, index) => {
+      const key = `${step.id}.${index}`;
+      const card = this.view(key, () => new Card(call));
+      card.update(call, step, this.waiting.some((other) => other.id === call.id), this.form);
+      return card.element;
+    });
+  }
+
+  text(message, run) {
+    const growing = message.status === "in_progress";
+    const over = !run || TERMINAL.has(run.status);
+    const nodes = message.content.map((part, index) => {
+      const prose = this.view(`${message.id}.${index}`, () => new Prose({ chip: (cite) => this.chip(cite) }));
+      prose.update(part.text?.value ?? part.refusal ?? "", part.text?.annotations ?? [], growing);
+      prose.element.classList.toggle("growing", growing && !over);
+      return prose.element;
+    });
+    const reason = message.incomplete_details?.reason;
+    if (reason && run && (run.status === "completed" || !over)) {
+      // The run went on after this text broke off (a worker died): say it here, the run's own state is another.
+      const line = this.view(`${message.id}.note`, () => ({ element: element("p", { className: "state", "data-state": "incomplete" }) }));
+      setText(line.element, "interrupted here; it began again below");
+      nodes.push(line.element);
+    }
+    return nodes;
+  }
+
+  view(key, make) {
+    if (!this.views.has(key)) this.views.set(key, make());
+    return this.views.get(key);
+  }
+
+  drawState(run, model) {
+    const writing = this.turn.parts.some((part) => part.message?.status === "in_progress" && textOf(part.message) !== "");
+    const words = run ? inWords(run, model.stepsOf(run.id), writing) : "";
+    if (words !== this.words) this.state.replaceChildren(...withCode(words));
+    this.words = words;
+    this.state.hidden = words === "";
+    this.state.dataset.state = run?.status ?? "";
+    this.element.dataset.status = run?.status ?? "";
+  }
+
+  chip(cite) {
+    if (!this.numbers.has(cite.fileId)) {
+      this.numbers.set(cite.fileId, this.numbers.size + 1);
+      this.listSource(cite);
+    }
+    const number = this.numbers.get(cite.fileId);
+    const chip = element("button", { type: "button", className: "chip", "aria-label": `Source ${number}` }, String(number));
+    chip.addEventListener("click", () => this.open(cite, chip));
+    this.page.fileName(cite.fileId).then((name) => (chip.title = name));
+    return chip;
+  }
+
+  listSource(cite) {
+    const number = this.numbers.get(cite.fileId);
+    const name = element("span", {}, "…");
+    const button = element("button", { type: "button" }, element("span", { className: "chip" }, String(number)), name);
+    button.addEventListener("click", () => this.open(cite, button));
+    this.sources.append(element("li", {}, button));
+    this.sources.hidden = false;
+    this.page.fileName(cite.fileId).then((text) => setText(name, text));
+  }
+
+  open(cite, from) {
+    const run = this.turn.run?.id ?? this.turn.key;
+    this.page.openSource({ run, cite, number: this.numbers.get(cite.fileId), from });
+  }
+
+  async submit(event) {
+    event.preventDefault();
+    const given = new FormData(this.form);
+    const outputs = this.waiting.map((call) => ({ tool_call_id: call.id, output: String(given.get(call.id) ?? "") }));
+    const button = this.form.querySelector("button");
+    button.disabled = true;
+    await this.page.submitOutputs(this.turn.run.id, outputs);
+    button.disabled = false;
+  }
+
+  tick(now) {
+    for (const { key, step } of this.turn?.parts ?? []) {
+      if (!step) continue;
+      step.step_details.tool_calls.forEach((_, index) => this.views.get(`${key}.${index}`)?.tick(step, now));
+    }
+  }
+}
+
+export class Transcript {
+  /** `page` answers for what lies outside: assistantName, fileName, openSource, submitOutputs. */
+  constructor({ scroller, list, pill, page }) {
+    Object.assign(this, { scroller, list, pill, page });
+    this.views = new Map();
+    this.model = null;
+    this.frame = 0;
+    this.following = true;
+    this.lastTop = 0;
+    scroller.addEventListener("scroll", () => this.noticeScroll(), { passive: true });
+    pill.addEventListener("click", () => this.follow());
+    setInterval(() => this.tick(), 500);
+  }
+
+  /** Another thread: everything is drawn anew, from its end. */
+  show(model) {
+    this.model = model;
+    this.views.clear();
+    this.list.replaceChildren();
+    this.follow();
+    this.draw();
+  }
+
+  draw() {
+    if (this.frame) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      this.drawNow();
+    });
+  }
+
+  drawNow() {
+    if (!this.model) return;
+    const turns = this.model.turns();
+    let next = this.list.firstElementChild;
+    const height = this.scroller.scrollHeight;
+    const wasFirst = next;
+    for (const turn of turns) {
+      let view = this.views.get(turn.key);
+      if (!view) {
+        view = turn.message ? new Question() : new Answer(this.page, turn.key);
+        this.views.set(turn.key, view);
+      }
+      view.update(turn, this.model);
+      if (view.element === next) next = next.nextElementSibling;
+      else this.list.insertBefore(view.element, next);
+    }
+    this.list.setAttribute("aria-busy", String(this.model.activeRun() !== null));
+    if (this.following) this.toEnd();
+    else if (wasFirst && this.list.firstElementChild !== wasFirst) this.scroller.scrollTop += this.scroller.scrollHeight - height;
+    this.showPill();
+  }
+
+  tick() {
+    const run = this.model?.activeRun();
+    if (run) this.views.get(run.id)?.tick?.(Date.now());
+  }
+
+  distance() {
+    return this.scroller.scrollHeight - this.scroller.scrollTop - this.scroller.clientHeight;
+  }
+
+  noticeScroll() {
+    const top = this.scroller.scrollTop;
+    if (top < this.lastTop - 1 && this.distance() > 2) this.following = false;
+    else if (this.distance() < NEAR) this.following = true;
+    this.lastTop = top;
+    this.showPill();
+  }
+
+  showPill() {
+    this.pill.hidden = this.following || this.distance() < NEAR;
+  }
+
+  toEnd() {
+    this.scroller.scrollTop = this.scroller.scrollHeight;
+    this.lastTop = this.scroller.scrollTop;
+  }
+
+  follow() {
+    this.following = true;
+    this.toEnd();
+    this.showPill();
+  }
+}
