@@ -11,7 +11,7 @@ import logging
 import random
 import re
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -104,7 +104,7 @@ class OpenAICompatibleCompleter:
         if api_key:
             self.headers[b"Authorization"] = b"Bearer " + api_key.encode()
 
-    async def stream(self, request: CompletionRequest) -> AsyncIterator[CompleterEvent]:
+    async def stream(self, request: CompletionRequest) -> AsyncGenerator[CompleterEvent]:
         body = body_of(request, self.limit_field)
         attempt = 1
         while True:
@@ -128,7 +128,7 @@ class OpenAICompatibleCompleter:
             await asyncio.sleep(pause_before(attempt, fault.after))
             attempt += 1
 
-    async def attempt(self, body: Mapping[str, Any]) -> AsyncIterator[CompleterEvent]:
+    async def attempt(self, body: Mapping[str, Any]) -> AsyncGenerator[CompleterEvent]:
         """The events of one call. Raises Failure only."""
         idle = settings.KUMOS_UPSTREAM_IDLE_SECONDS
         timeout = httpx.Timeout(None, connect=settings.KUMOS_UPSTREAM_CONNECT_SECONDS)
@@ -167,7 +167,7 @@ class OpenAICompatibleCompleter:
 # The answer -----------------------------------------------------------------------------------------------------------
 
 
-async def answer_of(response: httpx.Response, idle: float, api_key: str) -> AsyncIterator[CompleterEvent]:
+async def answer_of(response: httpx.Response, idle: float, api_key: str) -> AsyncGenerator[CompleterEvent]:
     """Events of a successful response, streamed or whole. Raises Malformed, TimeoutError, Failure."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in {"text/html", "application/xhtml+xml"}:
@@ -189,7 +189,7 @@ async def answer_of(response: httpx.Response, idle: float, api_key: str) -> Asyn
         yield event
 
 
-async def chunks_of(response: httpx.Response, answer: Answer, idle: float) -> AsyncIterator[Mapping[str, Any]]:
+async def chunks_of(response: httpx.Response, answer: Answer, idle: float) -> AsyncGenerator[Mapping[str, Any]]:
     """Chunks until [DONE] or the end. Comments keep no connection alive: `idle` seconds count from the last chunk.
 
     Once `answer` has its finish reason, silence or a break is as good as an end: all that could be missing is usage.
@@ -278,7 +278,7 @@ def pause_before(attempt: int, asked: float | None) -> float:
     """Seconds to wait after `attempt`: what the server asked for, else doubling, with jitter so that runs spread."""
     if asked is not None:
         return min(asked, RETRY_AFTER_SECONDS_MAX) * random.uniform(1.0, 1.1)
-    return min(BACKOFF_SECONDS * 2 ** (attempt - 1), BACKOFF_SECONDS_MAX) * random.uniform(0.5, 1.0)
+    return min(BACKOFF_SECONDS * 2.0 ** (attempt - 1), BACKOFF_SECONDS_MAX) * random.uniform(0.5, 1.0)
 
 
 # What its faults mean (contract 2.9) ----------------------------------------------------------------------------------
@@ -353,6 +353,7 @@ def retry_after(headers: httpx.Headers) -> float | None:
             return seconds
     try:
         moment = parsedate_to_datetime(headers["retry-after"])
-        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+        seconds = (moment - datetime.now(UTC)).total_seconds()
     except (KeyError, ValueError, TypeError):
         return None
+    return max(0.0, seconds)

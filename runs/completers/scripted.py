@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, get_args
@@ -86,7 +86,7 @@ class Script:
 class ScriptedCompleter:
     """A `Completer` that needs nothing. Pacing: KUMOS_SCRIPTED_TOKENS_PER_SECOND, one word a token."""
 
-    async def stream(self, request: CompletionRequest) -> AsyncIterator[CompleterEvent]:
+    async def stream(self, request: CompletionRequest) -> AsyncGenerator[CompleterEvent]:
         script = script_for(request)
         rate = settings.KUMOS_SCRIPTED_TOKENS_PER_SECOND if script.rate is None else script.rate
         limit = request.max_completion_tokens
