@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from django.db import connection, transaction
+from django.db import connection
 
 from assistants.models import Chunk, FileStatus
 
@@ -26,14 +26,11 @@ def add_passages(store_file_id: int, first_position: int, passages: Iterable[str
     return len(chunks)
 
 
-def remove_passages(store_file_id: int, *, batch: int = 200) -> None:
-    """Removes all passages of a file, few at a time, so that no other writer waits long."""
-    while True:
-        with transaction.atomic():
-            doomed = list(Chunk.objects.filter(store_file_id=store_file_id).values_list("pk", flat=True)[:batch])
-            if not doomed:
-                return
-            Chunk.objects.filter(pk__in=doomed).delete()
+def remove_passages(store_file_id: int, limit: int) -> int:
+    """Removes up to `limit` passages of a file and returns how many. In the caller's transaction, so keep it short."""
+    doomed = list(Chunk.objects.filter(store_file_id=store_file_id).values_list("pk", flat=True)[:limit])
+    Chunk.objects.filter(pk__in=doomed).delete()
+    return len(doomed)
 
 
 def best_matches(store_ids: Collection[str], phrases: Sequence[Phrase], limit: int) -> dict[int, float]:

@@ -25,7 +25,7 @@ from assistants.models import Chunk, FileStatus, VectorStoreFile
 from . import index
 from .words import pairs_of, terms_of, words_of
 
-CANDIDATES = 200
+CANDIDATES = 100
 """How many chunks are weighed closely; the index chooses them by BM25 alone."""
 NAMED_FILES_MAX = 20
 NAME_WEIGHT = 0.5

@@ -7,7 +7,7 @@ import unicodedata
 from itertools import pairwise
 
 QUERY_CHARACTERS_MAX = 4_000
-WORDS_MAX = 24
+WORDS_MAX = 16
 
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 

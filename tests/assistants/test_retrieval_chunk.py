@@ -1,0 +1,81 @@
+"""Passages: nothing lost, sizes held, overlaps right, cuts where a reader would make them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assistants.retrieval.chunk import count_tokens, passages, spans
+
+texts = st.one_of(
+    st.text(max_size=600),
+    st.lists(
+        st.sampled_from(["word", " ", ". ", "\n", "\n\n", "uncharacteristically", "龙", "。", '"', "\t" * 20, "x=1;"]),
+        max_size=400,
+    ).map("".join),
+)
+sizes = st.integers(1, 60).flatmap(lambda size: st.tuples(st.just(size), st.integers(0, size // 2)))
+
+
+@given(texts, sizes)
+@settings(deadline=None)
+def test_nothing_is_lost_and_sizes_hold(text: str, size: tuple[int, int]) -> None:
+    max_tokens, overlap = size
+    found = list(spans(text, max_tokens, overlap))
+
+    assert (not text and not found) or (found[0][0] == 0 and found[-1][1] == len(text))
+    assert all(count_tokens(text[start:end]) <= max_tokens for start, end in found)
+    for (start, end), (next_start, next_end) in pairwise(found):
+        assert start < next_start <= end < next_end
+        shared = count_tokens(text[next_start:end])
+        assert overlap // 2 <= shared <= overlap
+
+
+@given(texts, sizes)
+@settings(deadline=None)
+def test_passages_hold_every_word(text: str, size: tuple[int, int]) -> None:
+    kept = list(passages(text, *size))
+    assert all(passage.strip() == passage != "" for passage in kept)
+    assert set("".join(text.split())) == set("".join("".join(kept).split()))
+
+
+def test_cuts_fall_at_paragraphs_then_sentences() -> None:
+    paragraph = "The first sentence has eight words in it. The second one is a little longer than that. "
+    prose = "\n\n".join([(paragraph * 4).strip()] * 6)
+
+    for passage in passages(prose, 100, 0):
+        assert passage.endswith("."), passage
+        assert passage.startswith("The "), passage
+
+    first = next(passages(prose, 100, 0))
+    assert first == (paragraph * 4).strip()
+
+
+def test_a_short_text_is_one_passage() -> None:
+    assert list(passages("  Hello there.\n")) == ["Hello there."]
+    assert list(passages(" \n\t ")) == []
+
+
+def test_text_without_any_border_is_still_cut() -> None:
+    found = list(spans("a" * 10_000, 100, 50))
+    assert max(end - start for start, end in found) <= 800
+    blank = list(spans(" " * 10_000 + "x", 100, 50))
+    assert max(end - start for start, end in blank) <= 1_500
+
+
+@pytest.mark.parametrize(("size", "overlap"), [(100, 51), (0, 0), (100, -1)])
+def test_impossible_sizes_are_refused(size: int, overlap: int) -> None:
+    with pytest.raises(ValueError, match="overlap"):
+        next(spans("text", size, overlap))
+
+
+def test_the_estimate_is_near_for_prose() -> None:
+    # 35 by the tokenizer of current OpenAI models.
+    sentence = (
+        "When the harbour froze in January, the pilots carried mail across the ice on sledges, and nobody complained"
+        " about the delay until the thaw came in late March."
+    )
+    assert count_tokens(sentence) == pytest.approx(33, abs=5)
