@@ -7,7 +7,7 @@ done by the runner (runs/ingest.py); here they are only left waiting for it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from django.db.models import Count, F, Q, QuerySet, Sum
 
 from assistants import bell, clock
 from assistants.errors import ApiError, not_found
-from assistants.models import File, FileStatus, Project, VectorStore, VectorStoreFile
+from assistants.models import Assistant, File, FileStatus, Project, Thread, VectorStore, VectorStoreFile
 from assistants.serializers.tools import chunk_sizes
 
 THREAD_STORE_DAYS = 7
@@ -75,16 +75,13 @@ def contents_of(stores: Iterable[VectorStore]) -> dict[str, Contents]:
     rows = (
         VectorStoreFile.objects.filter(vector_store__in=ids)
         .order_by()
-        .values("vector_store_id")
-        .annotate(
-            **{status.value: Count("id", filter=Q(status=status)) for status in FileStatus},
-            usage=Sum("usage_bytes", default=0),
-        )
+        .values_list("vector_store_id", "status")
+        .annotate(count=Count("id"), usage=Sum("usage_bytes", default=0))
     )
-    contents = dict.fromkeys(ids, Contents())
-    for row in rows:
-        usage = row.pop("usage")
-        contents[row.pop("vector_store_id")] = Contents(usage_bytes=usage, **row)
+    contents = {id: Contents() for id in ids}
+    for id, status, count, usage in rows:
+        held = contents[id]
+        contents[id] = replace(held, usage_bytes=held.usage_bytes + usage, **{status: count})
     return contents
 
 
@@ -185,3 +182,10 @@ def resolve_tool_resources(
             ]
             kept[tool] = {"vector_store_ids": store_ids}
     return kept
+
+
+def changed_tool_resources(owner: Assistant | Thread, data: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a modification leaves of `owner`'s tool resources: absent tools stay, null clears them all."""
+    if data is None:
+        return {}
+    return {**owner.tool_resources, **resolve_tool_resources(owner.project, data)}

@@ -1,0 +1,138 @@
+"""Request bodies: JSON that every database and client can hold, and multipart uploads (contract 0, 5.1).
+
+Whatever is wrong with a body is the client's fault: 400, never 500.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import chain
+from typing import IO, Any
+
+import orjson
+from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
+from django.core.files.uploadedfile import UploadedFile
+from django.utils.datastructures import MultiValueDict
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import BaseParser, DataAndFiles, MultiPartParser
+
+from assistants.errors import BROKEN_JSON, ApiError
+from assistants.serializers.fields import kind_of
+
+DEPTH_MAX = 64
+INTEGER_LIMIT = 2**63
+FORM_OVERHEAD_BYTES = 1024 * 1024
+"""What the other parts of an upload may take."""
+
+LONG_NUMBER = re.compile(rb"\d{19}")
+NESTED_PART = re.compile(r"(\w+)\[(\w+)\]")
+
+
+class StrictJSONParser(BaseParser):
+    """A JSON object in UTF-8; an empty body is the empty one. Of repeated keys the last counts."""
+
+    media_type = "application/json"
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        limit = settings.KUMOS_BODY_BYTES_MAX
+        raw = stream.read(limit + 1)
+        if len(raw) > limit:
+            raise ApiError(f"The request body is too large. Its maximum size is {limit} bytes.")
+        return parse_object(raw)
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """The object in `raw`. ApiError 400 where it is none, or holds what cannot be stored or sent on."""
+    if not raw:
+        return {}
+    try:
+        body = orjson.loads(raw)  # refuses NaN, infinities, lone surrogates and everything that is not UTF-8
+    except orjson.JSONDecodeError:
+        raise ApiError(BROKEN_JSON) from None
+    if not isinstance(body, dict):
+        raise ApiError(f"Invalid type for the request body: expected an object, but got {kind_of(body)} instead.")
+    # Looking at every value costs more than parsing; hardly any honest body can be guilty of anything.
+    if raw.count(b"{") + raw.count(b"[") > DEPTH_MAX or b"\\u0000" in raw or LONG_NUMBER.search(raw):
+        inspect(body)
+    return body
+
+
+def inspect(body: Any) -> None:
+    """ApiError 400 for nesting beyond 64 levels, NUL characters and integers beyond 64 bits. Needs no call stack."""
+    level = [body]
+    depth = 0
+    while level:
+        depth += 1
+        deeper: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                deeper += value.keys()
+                deeper += value.values()
+            elif isinstance(value, list):
+                deeper += value
+            elif isinstance(value, str):
+                if "\0" in value:
+                    raise ApiError("The request body contains a NUL character, which cannot be stored.")
+            elif isinstance(value, int) and not -INTEGER_LIMIT <= value < INTEGER_LIMIT:
+                raise ApiError("The request body contains an integer that does not fit into 64 bits.")
+        if depth > DEPTH_MAX and deeper:
+            raise ApiError(f"The request body is nested too deeply. At most {DEPTH_MAX} levels are allowed.")
+        level = deeper
+
+
+class UploadParser(BaseParser):
+    """A multipart form: its texts as a plain dict, with `name[key]` parts as an object, and files with clean names."""
+
+    media_type = MultiPartParser.media_type
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> DataAndFiles[dict[str, Any], MultiValueDict[str, UploadedFile[Any]]]:
+        limit = settings.KUMOS_FILE_BYTES_MAX
+        if content_length(parser_context) > limit + FORM_OVERHEAD_BYTES:
+            raise file_too_large(limit)
+        try:
+            form = MultiPartParser().parse(stream, media_type, parser_context)
+        except (ParseError, SuspiciousOperation, UnicodeError) as error:
+            raise ApiError(f"We could not parse the multipart form of your request: {error}") from None
+        files: MultiValueDict[str, UploadedFile[Any]] = form.files
+        for upload in chain.from_iterable(uploads for _, uploads in files.lists()):
+            if upload.size is None or upload.size > limit:
+                raise file_too_large(limit)
+            upload.name = label(upload)
+        return DataAndFiles(nested(form.data.items()), files)
+
+
+def content_length(parser_context: Mapping[str, Any] | None) -> int:
+    return int(parser_context["request"].META.get("CONTENT_LENGTH") or 0) if parser_context else 0
+
+
+def file_too_large(limit: int) -> ApiError:
+    return ApiError(f"The file is too large. Its maximum size is {limit} bytes.", param="file")
+
+
+def nested(parts: Any) -> dict[str, Any]:
+    """`expires_after[seconds]=3600` becomes {"expires_after": {"seconds": 3600}}: forms know only text."""
+    body: dict[str, Any] = {}
+    for name, text in parts:
+        if "\0" in text:
+            raise ApiError(f"Invalid '{name}': it contains a NUL character.")
+        if match := NESTED_PART.fullmatch(name):
+            outer, inner = match.groups()
+            holder = body.setdefault(outer, {})
+            if isinstance(holder, dict):
+                holder[inner] = int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else text
+        else:
+            body[name] = text
+    return body
+
+
+def label(upload: UploadedFile[Any]) -> str:
+    """The user's name for the file: shown, never used as a path."""
+    name = (upload.name or "").replace("\\", "/").rpartition("/")[2]
+    name = "".join(character for character in name if character.isprintable()).strip()
+    return name[:255] or "file"

@@ -1,0 +1,68 @@
+"""The bytes of files: written before their row, removed after it (contract 5.1; design, section 7).
+
+A crash between the two leaves bytes that nobody names, never a row without bytes.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.files.base import File as Upload
+from django.db import transaction
+from django.db.models import TextField
+from django.db.models.functions import Cast
+
+from assistants import stores
+from assistants.clock import now
+from assistants.models import Assistant, File, Project, Purpose, Thread
+
+
+def store_file(
+    project: Project, upload: Upload[Any], *, filename: str, purpose: str, expires_after_seconds: int | None = None
+) -> File:
+    """Keeps `upload`. With purpose `assistants` it joins the store that covers the project."""
+    created_at = now()
+    file = File(
+        project=project,
+        created_at=created_at,
+        expires_at=created_at + timedelta(seconds=expires_after_seconds) if expires_after_seconds else None,
+        filename=filename,
+        bytes=upload.size,
+        purpose=purpose,
+    )
+    file.blob.save(filename, upload, save=False)
+    try:
+        with transaction.atomic():
+            file.save(force_insert=True)
+            if purpose == Purpose.ASSISTANTS and settings.KUMOS_SEARCH_ALL_FILES:
+                stores.attach(stores.covering_store(project), file)
+    except BaseException:
+        file.blob.delete(save=False)
+        raise
+    return file
+
+
+@transaction.atomic
+def delete_file(file: File) -> None:
+    """Removes `file` from every store and all tool resources, then its row, then its bytes."""
+    for model in (Assistant, Thread):
+        holders = model.objects.annotate(named=Cast("tool_resources", TextField())).filter(
+            project=file.project_id, named__contains=file.id
+        )
+        for holder in holders:
+            code = holder.tool_resources.get("code_interpreter", {"file_ids": []})
+            code["file_ids"] = [id for id in code["file_ids"] if id != file.id]
+            holder.save(update_fields=["tool_resources"])
+    storage, name = file.blob.storage, str(file.blob.name)
+    file.delete()
+    transaction.on_commit(lambda: storage.delete(name))
+
+
+def delete_expired_files(limit: int = 100) -> int:
+    """Deletes up to `limit` files past their `expires_at` and says how many; meant for the runner's sweep."""
+    expired = list(File.objects.filter(expires_at__lte=now()).order_by("expires_at")[:limit])
+    for file in expired:
+        delete_file(file)
+    return len(expired)

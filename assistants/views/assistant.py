@@ -1,0 +1,64 @@
+"""/assistants (contract 2.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from assistants import stores
+from assistants.errors import not_found
+from assistants.models import Assistant
+from assistants.models.assistant import auto
+from assistants.pagination import paginate
+from assistants.serializers.assistant import AssistantChanges, AssistantInput, assistant_object
+from assistants.serializers.fields import merge_metadata
+from assistants.serializers.file import deletion_object
+from assistants.views.resource import ResourceViewSet
+
+
+def columns(data: dict[str, Any]) -> dict[str, Any]:
+    """Validated fields as columns: null stands for the default of those that the wire never shows as null."""
+    defaults = {"tools": [], "temperature": 1.0, "top_p": 1.0, "response_format": auto()}
+    return {name: defaults.get(name) if value is None else value for name, value in data.items()}
+
+
+class AssistantViewSet(ResourceViewSet):
+    def find(self, id: str) -> Assistant:
+        assistant = Assistant.objects.filter(project=self.project, pk=id).first()
+        if assistant is None:
+            raise not_found("assistant", id)
+        return assistant
+
+    def list(self, request: Request) -> Response:
+        return paginate(Assistant.objects.filter(project=self.project), request, assistant_object)
+
+    def create(self, request: Request) -> Response:
+        data = columns(self.body(AssistantInput))
+        data["metadata"] = data.get("metadata") or {}
+        with transaction.atomic():
+            data["tool_resources"] = stores.resolve_tool_resources(self.project, data.get("tool_resources"))
+            assistant = Assistant.objects.create(project=self.project, **data)
+        return Response(assistant_object(assistant))
+
+    def retrieve(self, request: Request, assistant_id: str) -> Response:
+        return Response(assistant_object(self.find(assistant_id)))
+
+    def modify(self, request: Request, assistant_id: str) -> Response:
+        data = columns(self.body(AssistantChanges))
+        with transaction.atomic():
+            assistant = self.find(assistant_id)
+            if "metadata" in data:
+                data["metadata"] = merge_metadata(assistant.metadata, data["metadata"])
+            if "tool_resources" in data:
+                data["tool_resources"] = stores.changed_tool_resources(assistant, data["tool_resources"])
+            for name, value in data.items():
+                setattr(assistant, name, value)
+            assistant.save(update_fields=data.keys())
+        return Response(assistant_object(assistant))
+
+    def destroy(self, request: Request, assistant_id: str) -> Response:
+        self.find(assistant_id).delete()
+        return Response(deletion_object(assistant_id, "assistant.deleted"))

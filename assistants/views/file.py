@@ -1,0 +1,63 @@
+"""/files (contract 5.1)."""
+
+from __future__ import annotations
+
+from django.http import FileResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from assistants import stores
+from assistants.models import File
+from assistants.pagination import paginate
+from assistants.parsers import StrictJSONParser, UploadParser
+from assistants.serializers.file import FileInput, deletion_object, file_object
+from assistants.storage import delete_file, store_file
+from assistants.views.resource import ResourceViewSet
+
+LIMIT = 10_000
+
+
+class FileViewSet(ResourceViewSet):
+    parser_classes = [UploadParser, StrictJSONParser]
+
+    def find(self, id: str) -> File:
+        file = stores.files_of(self.project).filter(pk=id).first()
+        if file is None:
+            raise stores.no_such_file(id)
+        return file
+
+    def list(self, request: Request) -> Response:
+        files = stores.files_of(self.project)
+        purpose = request.query_params.get("purpose")
+        shown = files.filter(purpose=purpose) if purpose else files
+        return paginate(shown, request, file_object, scope=files, default=LIMIT, maximum=LIMIT)
+
+    def create(self, request: Request) -> Response:
+        data = self.body(FileInput)
+        upload = data["file"]
+        file = store_file(
+            self.project,
+            upload,
+            filename=upload.name,
+            purpose=data["purpose"],
+            expires_after_seconds=data.get("expires_after", {}).get("seconds"),
+        )
+        return Response(file_object(file))
+
+    def retrieve(self, request: Request, file_id: str) -> Response:
+        return Response(file_object(self.find(file_id)))
+
+    def destroy(self, request: Request, file_id: str) -> Response:
+        delete_file(self.find(file_id))
+        return Response(deletion_object(file_id, "file"))
+
+    def content(self, request: Request, file_id: str) -> FileResponse:
+        """The bytes, always as a download: what somebody uploaded never runs on this server's pages."""
+        file = self.find(file_id)
+        return FileResponse(
+            file.blob.open("rb"),
+            as_attachment=True,
+            filename=file.filename,
+            content_type="application/octet-stream",
+            headers={"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"},
+        )

@@ -1,0 +1,54 @@
+"""/threads/{thread_id}/messages (contract 2.7)."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from assistants.conversation import add_message, find_thread
+from assistants.errors import not_found
+from assistants.models import Message
+from assistants.pagination import paginate
+from assistants.serializers.fields import merge_metadata
+from assistants.serializers.file import deletion_object
+from assistants.serializers.message import MessageInput, MetadataChanges, message_object
+from assistants.views.resource import ResourceViewSet
+
+
+class MessageViewSet(ResourceViewSet):
+    def find(self, thread_id: str, id: str) -> Message:
+        """ApiError 404 also where the message is another thread's."""
+        thread = find_thread(self.project, thread_id)
+        message = Message.objects.filter(thread=thread, pk=id).first()
+        if message is None:
+            raise not_found("message", id)
+        return message
+
+    def list(self, request: Request, thread_id: str) -> Response:
+        thread = find_thread(self.project, thread_id)
+        messages = Message.objects.filter(thread=thread)
+        shown = messages.filter(superseded=False)
+        if run_id := request.query_params.get("run_id"):
+            shown = shown.filter(run_id=run_id)
+        return paginate(shown, request, message_object, scope=messages)
+
+    def create(self, request: Request, thread_id: str) -> Response:
+        thread = find_thread(self.project, thread_id)
+        return Response(message_object(add_message(thread, self.body(MessageInput))))
+
+    def retrieve(self, request: Request, thread_id: str, message_id: str) -> Response:
+        return Response(message_object(self.find(thread_id, message_id)))
+
+    def modify(self, request: Request, thread_id: str, message_id: str) -> Response:
+        data = self.body(MetadataChanges)
+        with transaction.atomic():
+            message = self.find(thread_id, message_id)
+            if "metadata" in data:
+                message.metadata = merge_metadata(message.metadata, data["metadata"])
+                message.save(update_fields=["metadata"])
+        return Response(message_object(message))
+
+    def destroy(self, request: Request, thread_id: str, message_id: str) -> Response:
+        self.find(thread_id, message_id).delete()
+        return Response(deletion_object(message_id, "thread.message.deleted"))

@@ -1,0 +1,34 @@
+"""What the viewsets of /v1 share: whose project it is, and a body that has passed its serializer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from rest_framework.request import Request
+from rest_framework.viewsets import ViewSet
+
+from assistants.authentication import project_of
+from assistants.models import Project
+from assistants.serializers.fields import ClosedSerializer
+
+
+class ResourceViewSet(ViewSet):
+    metadata_class = None  # OPTIONS is 405 like any other method
+
+    @property
+    def project(self) -> Project:
+        return project_of(self.request)
+
+    def body(self, serializer: type[ClosedSerializer]) -> dict[str, Any]:
+        """The request's body as `serializer` understands it. ValidationError says what is wrong and where."""
+        assert isinstance(self.request.data, dict)  # all our parsers make one
+        body = {**self.request.data, **self.request.FILES.dict()}
+        validated: dict[str, Any] = serializer().run_validation(body)
+        return validated
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        # A chunked body has no Content-Length, and DRF would take it for an empty one.
+        if "CONTENT_LENGTH" not in request.META and request.headers.get("Transfer-Encoding", "").lower() == "chunked":
+            request.META["CONTENT_LENGTH"] = str(len(request.body))
+        return super().initialize_request(request, *args, **kwargs)

@@ -1,0 +1,45 @@
+"""/threads (contract 2.6), and the list of threads, which the API never had and the chat page needs."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from assistants import stores
+from assistants.conversation import create_thread, find_thread
+from assistants.models import Thread
+from assistants.pagination import paginate
+from assistants.serializers.fields import merge_metadata
+from assistants.serializers.file import deletion_object
+from assistants.serializers.thread import ThreadChanges, ThreadInput, thread_object
+from assistants.views.resource import ResourceViewSet
+
+
+class ThreadViewSet(ResourceViewSet):
+    def list(self, request: Request) -> Response:
+        threads = Thread.objects.filter(project=self.project)
+        return paginate(threads, request, lambda thread: thread_object(thread, long=True))
+
+    def create(self, request: Request) -> Response:
+        thread = create_thread(self.project, self.body(ThreadInput))
+        return Response(thread_object(thread, long=False))
+
+    def retrieve(self, request: Request, thread_id: str) -> Response:
+        return Response(thread_object(find_thread(self.project, thread_id), long=True))
+
+    def modify(self, request: Request, thread_id: str) -> Response:
+        data = self.body(ThreadChanges)
+        with transaction.atomic():
+            thread = find_thread(self.project, thread_id)
+            if "metadata" in data:
+                thread.metadata = merge_metadata(thread.metadata, data["metadata"])
+            if "tool_resources" in data:
+                thread.tool_resources = stores.changed_tool_resources(thread, data["tool_resources"])
+            thread.save(update_fields=data.keys())
+        return Response(thread_object(thread, long=False))
+
+    @transaction.atomic
+    def destroy(self, request: Request, thread_id: str) -> Response:
+        find_thread(self.project, thread_id).delete()
+        return Response(deletion_object(thread_id, "thread.deleted"))

@@ -1,0 +1,114 @@
+"""/vector_stores and the files in them (contract 5.2, 5.3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from assistants import stores
+from assistants.errors import not_found
+from assistants.models import FileStatus, VectorStoreFile
+from assistants.pagination import envelope, page, paginate, parse_choice
+from assistants.serializers.fields import merge_metadata
+from assistants.serializers.file import deletion_object
+from assistants.serializers.vector_store import (
+    StoreFileChanges,
+    StoreFileInput,
+    VectorStoreChanges,
+    VectorStoreInput,
+    vector_store_file_object,
+    vector_store_object,
+)
+from assistants.views.resource import ResourceViewSet
+
+POLL = {"openai-poll-after-ms": "200"}
+"""How often the SDKs' polling helpers ask; without it they wait a second each time (contract 7)."""
+
+
+def expiry_days(data: dict[str, Any]) -> int | None:
+    return (data.get("expires_after") or {}).get("days")
+
+
+class VectorStoreViewSet(ResourceViewSet):
+    def list(self, request: Request) -> Response:
+        found, has_more = page(stores.stores_of(self.project), request)
+        contents = stores.contents_of(found)
+        return envelope([vector_store_object(store, contents[store.id]) for store in found], has_more)
+
+    def create(self, request: Request) -> Response:
+        data = self.body(VectorStoreInput)
+        store = stores.create_store(
+            self.project,
+            name=data.get("name"),
+            description=data.get("description"),
+            expires_after_days=expiry_days(data),
+            metadata=data.get("metadata"),
+            file_ids=data.get("file_ids") or [],
+            chunking_strategy=data.get("chunking_strategy"),
+        )
+        return Response(vector_store_object(store))
+
+    def retrieve(self, request: Request, vector_store_id: str) -> Response:
+        return Response(vector_store_object(stores.find_store(self.project, vector_store_id)))
+
+    def modify(self, request: Request, vector_store_id: str) -> Response:
+        data = self.body(VectorStoreChanges)
+        with transaction.atomic():
+            store = stores.find_store(self.project, vector_store_id)
+            if "name" in data:
+                store.name = data["name"]
+            if "expires_after" in data:
+                store.expires_after_days = expiry_days(data)
+            if "metadata" in data:
+                store.metadata = merge_metadata(store.metadata, data["metadata"])
+            store.save(update_fields=["name", "expires_after_days", "metadata"])
+        return Response(vector_store_object(store))
+
+    def destroy(self, request: Request, vector_store_id: str) -> Response:
+        stores.find_store(self.project, vector_store_id).delete()
+        return Response(deletion_object(vector_store_id, "vector_store.deleted"))
+
+
+class VectorStoreFileViewSet(ResourceViewSet):
+    def find(self, vector_store_id: str, file_id: str) -> VectorStoreFile:
+        store = stores.find_store(self.project, vector_store_id)
+        store_file = VectorStoreFile.objects.filter(vector_store=store, file=file_id).first()
+        if store_file is None:
+            raise not_found("vector store file", file_id)
+        return store_file
+
+    def answer(self, store_file: VectorStoreFile) -> Response:
+        return Response(vector_store_file_object(store_file), headers=POLL)
+
+    def list(self, request: Request, vector_store_id: str) -> Response:
+        store_files = VectorStoreFile.objects.filter(vector_store=stores.find_store(self.project, vector_store_id))
+        status = parse_choice(request, "filter", tuple(FileStatus.values))
+        shown = store_files.filter(status=status) if status else store_files
+        return paginate(shown, request, vector_store_file_object, scope=store_files, key="file_id")
+
+    def create(self, request: Request, vector_store_id: str) -> Response:
+        store = stores.find_store(self.project, vector_store_id)
+        data = self.body(StoreFileInput)
+        (file,) = stores.find_files(self.project, [data["file_id"]])
+        return self.answer(
+            stores.attach(
+                store, file, chunking_strategy=data.get("chunking_strategy"), attributes=data.get("attributes")
+            )
+        )
+
+    def retrieve(self, request: Request, vector_store_id: str, file_id: str) -> Response:
+        return self.answer(self.find(vector_store_id, file_id))
+
+    def modify(self, request: Request, vector_store_id: str, file_id: str) -> Response:
+        data = self.body(StoreFileChanges)
+        store_file = self.find(vector_store_id, file_id)
+        store_file.attributes = data["attributes"] or {}
+        store_file.save(update_fields=["attributes"])
+        return self.answer(store_file)
+
+    def destroy(self, request: Request, vector_store_id: str, file_id: str) -> Response:
+        self.find(vector_store_id, file_id).delete()
+        return Response(deletion_object(file_id, "vector_store.file.deleted"))

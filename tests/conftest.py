@@ -1,0 +1,84 @@
+"""Three people for every test: Alice and Bob share the project Atlas, Charlie has Comet and must see nothing of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from pytest_django.fixtures import Settings
+
+from assistants.models import ApiKey, Membership, Project
+
+
+class ApiClient:
+    """The API as one person's key sees it. Paths are below /v1; answers are Django's, with `.json()`."""
+
+    def __init__(self, project: Project, user: User) -> None:
+        self.project = project
+        self.user = user
+        self.key, self.secret = ApiKey.issue(project, f"{user}'s key")
+        self.client = Client(raise_request_exception=False, headers={"Authorization": f"Bearer {self.secret}"})
+
+    def get(self, path: str, query: dict[str, Any] | None = None) -> Any:
+        return self.client.get(f"/v1{path}", query or {})
+
+    def post(self, path: str, json: Any = None) -> Any:
+        """Without `json` the body is empty."""
+        if json is None:
+            return self.client.generic("POST", f"/v1{path}")
+        return self.client.post(f"/v1{path}", json, content_type="application/json")
+
+    def post_raw(self, path: str, body: bytes) -> Any:
+        return self.client.generic("POST", f"/v1{path}", body, content_type="application/json")
+
+    def delete(self, path: str) -> Any:
+        return self.client.delete(f"/v1{path}")
+
+    def make(self, path: str, json: Any = None) -> dict[str, Any]:
+        """POST that must succeed; the object."""
+        response = self.post(path, json)
+        assert response.status_code == 200, response.content
+        return dict(response.json())
+
+    def upload(self, name: str = "notes.txt", content: bytes = b"Notes.", purpose: str = "assistants") -> Any:
+        return self.client.post("/v1/files", {"purpose": purpose, "file": SimpleUploadedFile(name, content)})
+
+    def make_file(self, name: str = "notes.txt", content: bytes = b"Notes.", purpose: str = "assistants") -> str:
+        """The id of a fresh file."""
+        response = self.upload(name, content, purpose)
+        assert response.status_code == 200, response.content
+        return str(response.json()["id"])
+
+
+def client_of(name: str, project_name: str) -> ApiClient:
+    project, _ = Project.objects.get_or_create(name=project_name)
+    user = get_user_model().objects.create_user(name)
+    Membership.objects.create(project=project, user=user)
+    return ApiClient(project, user)
+
+
+@pytest.fixture(autouse=True)
+def media(settings: Settings, tmp_path: Path) -> Path:
+    """Uploads of a test go to its own folder."""
+    settings.MEDIA_ROOT = tmp_path / "files"
+    return tmp_path / "files"
+
+
+@pytest.fixture
+def alice(db: None) -> ApiClient:
+    return client_of("alice", "Atlas")
+
+
+@pytest.fixture
+def bob(db: None) -> ApiClient:
+    return client_of("bob", "Atlas")
+
+
+@pytest.fixture
+def charlie(db: None) -> ApiClient:
+    return client_of("charlie", "Comet")
