@@ -6,7 +6,7 @@ Steps, messages, citations and retries across attempts belong to `runs/executor.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -78,7 +78,7 @@ class CompleterError(Exception):
 
 
 class Completer(Protocol):
-    def stream(self, request: CompletionRequest) -> AsyncIterator[CompleterEvent]:
+    def stream(self, request: CompletionRequest) -> AsyncGenerator[CompleterEvent]:
         """The turn's events as they come, ending with `Usage` (where known) and `Finish`. Raises `CompleterError`.
 
         Closing the iterator closes the connection to the model at once.

@@ -1,0 +1,268 @@
+"""One run, from its claim to its end: prompt → completer → steps → tools → again, until terminal or `requires_action`.
+
+It only waits, reads what the model sends, and hands transitions to the writer. Whatever goes wrong ends the run with a
+reason, unless the run is not this worker's any more: then it stops and writes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+from typing import Any
+
+from channels.db import database_sync_to_async
+from django.conf import settings
+
+from assistants.clock import now
+from assistants.ids import new_call_id
+from assistants.retrieval.chunk import count_tokens
+from runs import progress, prompt, queue, recovery
+from runs.completers import CompleterError, Finish, TextDelta, ToolCallDelta, Usage
+from runs.completers.providers import completer_for
+from runs.models import Run
+from runs.progress import CancelRequested, Fenced, OpenMessage
+from runs.scribe import CallScribe, MessageScribe
+from runs.tools import Tool, tools_of
+from runs.transitions import usage_of
+from runs.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+SAFE_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class Stop(Enum):
+    """Why a run is to stop before its own end."""
+
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    HANDED_BACK = "handed back"
+    LOST = "lost"
+
+
+@dataclass(slots=True)
+class Call:
+    """A tool call as the model writes it. `tool` is the server's, or None for a client's function."""
+
+    id: str
+    name: str
+    tool: Tool | None
+    arguments: str = ""
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one answer of the model has come to so far."""
+
+    prompt: prompt.Prompt
+    message: MessageScribe | None = None
+    message_done: bool = False
+    calls: dict[int, Call] = field(default_factory=dict)
+    call_scribe: CallScribe | None = None
+    said: list[str] = field(default_factory=list)
+    usage: Usage | None = None
+    finish: str = ""
+
+    def used(self) -> dict[str, Any]:
+        """The turn's usage: the model's word, or else an estimate."""
+        if self.usage is not None:
+            usage = self.usage
+            return usage_of(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.reasoning_tokens)
+        written = "".join([*self.said, *(call.arguments for call in self.calls.values())])
+        return usage_of(prompt.estimate(self.prompt.request), count_tokens(written))
+
+
+class Executor:
+    """Executes one claimed run. `stop` may be called at any time from the loop it runs on."""
+
+    def __init__(self, run: Run, writer: Writer) -> None:
+        self.run = run
+        self.writer = writer
+        self.tools = tools_of(run)
+        self._reason: Stop | None = None
+        self._work: asyncio.Task[None] | None = None
+        self._turn: Turn | None = None
+
+    def stop(self, reason: Stop) -> None:
+        if self._reason is None:
+            self._reason = reason
+            if self._work is not None:
+                self._work.cancel()
+
+    async def execute(self) -> None:
+        """Returns when the run is over for this worker. Never raises for what models, tools and people do."""
+        loop = asyncio.get_running_loop()
+        seconds = (self.run.expires_at - now()).total_seconds()
+        deadline = loop.call_later(max(seconds, 0), self.stop, Stop.EXPIRED)
+        self._work = asyncio.create_task(self._turns())
+        try:
+            if self._reason is not None:
+                self._work.cancel()
+            await self._work
+        except asyncio.CancelledError:
+            if self._reason is None:  # cancelled from outside: the process ends
+                self._reason = Stop.HANDED_BACK
+                self._work.cancel()
+            await self._conclude(self._reason)
+        except Fenced:
+            logger.info("run %s is not ours any more", self.run.pk)
+        except CancelRequested:
+            await self._conclude(Stop.CANCELLED)
+        except CompleterError as error:
+            await self._end(partial(progress.fail, self.run, error.code, error.message))
+        except Exception:
+            logger.exception("run %s failed", self.run.pk)
+            await self._end(partial(progress.fail, self.run, "server_error", "Sorry, something went wrong."))
+        finally:
+            deadline.cancel()
+
+    async def _conclude(self, reason: Stop) -> None:
+        ends: dict[Stop, Callable[[Run], None]] = {
+            Stop.CANCELLED: progress.cancel,
+            Stop.EXPIRED: progress.expire,
+            Stop.HANDED_BACK: queue.release,
+        }
+        if reason in ends:
+            await self._end(partial(ends[reason], self.run))
+
+    async def _end(self, ending: Callable[[], None]) -> None:
+        """The last word on the run, after the last append that is under way."""
+        if self._turn is not None:
+            for scribe in (self._turn.message, self._turn.call_scribe):
+                if scribe is not None:
+                    await scribe.settle()
+        try:
+            await self.writer.run(ending)
+        except CancelRequested:
+            await self.writer.run(partial(progress.cancel, self.run))
+        except Fenced:
+            logger.info("run %s ended elsewhere", self.run.pk)
+        except Exception:
+            # The lease runs out, and whoever takes the run over ends it.
+            logger.exception("run %s could not be ended", self.run.pk)
+
+    # Turns --------------------------------------------------------------------------------------------------------
+
+    async def _turns(self) -> None:
+        read = database_sync_to_async(prompt.build, thread_sensitive=False)
+        for _ in range(settings.KUMOS_TURNS_MAX):
+            try:
+                self._turn = Turn(await read(self.run))
+            except prompt.PromptTooLong:
+                await self.writer.run(partial(progress.stop_short, self.run, "max_prompt_tokens", "max_tokens", None))
+                return
+            left = self._turn.prompt.request.max_completion_tokens
+            if left is not None and left <= 0:
+                await self._stop_short(self._turn, "max_completion_tokens", "max_tokens")
+                return
+            if await self._take(self._turn):
+                return
+        raise CompleterError("server_error", f"The run did not come to an end in {settings.KUMOS_TURNS_MAX} turns.")
+
+    async def _take(self, turn: Turn) -> bool:
+        """One answer of the model and what it asks for. True when the run is over or waits for its client."""
+        completer, model = completer_for(turn.prompt.request.model)
+        async with aclosing(completer.stream(turn.prompt.for_model(model))) as events:
+            async for event in events:
+                match event:
+                    case TextDelta():
+                        await self._text(turn, event.text)
+                    case ToolCallDelta():
+                        await self._call(turn, event)
+                    case Usage():
+                        turn.usage = event
+                    case Finish():
+                        turn.finish = event.reason
+        if turn.finish == "length":
+            await self._stop_short(turn, "max_completion_tokens", "max_tokens")
+            return True
+        if turn.finish == "content_filter":
+            await self._stop_short(turn, "content_filter", "content_filter")
+            return True
+        if turn.calls:
+            return await self._run_calls(turn)
+        message = turn.message or await self._open_message(turn)
+        await message.finish(turn.used(), last=True)
+        return True
+
+    async def _text(self, turn: Turn, text: str) -> None:
+        if not text or turn.calls:
+            return  # words after a call belong to no step: steps do not overlap, and the next turn speaks again
+        turn.said.append(text)
+        if turn.message is None:
+            turn.message = await self._open_message(turn)
+        turn.message.write(text)
+
+    async def _open_message(self, turn: Turn) -> MessageScribe:
+        opened = None
+        if self.run.epoch > 1:
+            found = await database_sync_to_async(recovery.unseen_message, thread_sensitive=False)(self.run)
+            opened = None if found is None else OpenMessage(*found)
+        return MessageScribe(self.run, self.writer, turn.prompt.sources, opened)
+
+    async def _call(self, turn: Turn, piece: ToolCallDelta) -> None:
+        if turn.call_scribe is None:
+            turn.call_scribe = CallScribe(self.run, self.writer)
+            if turn.message is not None:  # the text of a turn is a step of its own, before its calls (contract 2.13)
+                await turn.message.finish(usage_of(), last=False)
+                turn.message_done = True
+        call = turn.calls.get(piece.index)
+        if call is None:
+            call = turn.calls[piece.index] = self._new_call(turn, piece)
+            turn.call_scribe.write(self._opening(call, list(turn.calls).index(piece.index)))
+        if piece.arguments:
+            call.arguments += piece.arguments
+            if call.tool is None:
+                index = list(turn.calls).index(piece.index)
+                function = {"arguments": piece.arguments}
+                turn.call_scribe.write({"index": index, "type": "function", "function": function})
+
+    def _new_call(self, turn: Turn, piece: ToolCallDelta) -> Call:
+        taken = any(call.id == piece.id for call in turn.calls.values())
+        id = piece.id if SAFE_CALL_ID.fullmatch(piece.id) and not taken else new_call_id()
+        return Call(id, piece.name, self.tools.get(piece.name))
+
+    def _opening(self, call: Call, index: int) -> dict[str, Any]:
+        if call.tool is not None:
+            return {"index": index, **self._details(call, call.tool.opening(self.run))}
+        function = {"name": call.name, "arguments": "", "output": None}
+        return {"index": index, "id": call.id, "type": "function", "function": function}
+
+    def _details(self, call: Call, details: dict[str, Any] | None) -> dict[str, Any]:
+        """The call in `step_details`."""
+        if call.tool is not None:
+            return {"id": call.id, "type": call.tool.type, call.tool.type: details}
+        function = {"name": call.name, "arguments": call.arguments, "output": None}
+        return {"id": call.id, "type": "function", "function": function}
+
+    async def _run_calls(self, turn: Turn) -> bool:
+        """Runs the server's calls of a turn, and waits for the client's if there are any."""
+        assert turn.call_scribe is not None
+        await turn.call_scribe.flushed()
+        step = turn.call_scribe.step
+        assert step is not None
+        arguments = {call.id: call.arguments for call in turn.calls.values() if call.tool is not None}
+        details: dict[str, dict[str, Any]] = {}
+        for call in turn.calls.values():
+            if call.tool is not None:
+                details[call.id] = await call.tool.execute(self.run, call.arguments)
+        calls = [self._details(call, details.get(call.id)) for call in turn.calls.values()]
+        waits = any(call.tool is None for call in turn.calls.values())
+        report = progress.require_action if waits else progress.finish_tool_step
+        await self.writer.run(partial(report, self.run, step, calls, arguments, turn.used()))
+        return waits
+
+    async def _stop_short(self, turn: Turn, run_reason: str, message_reason: str) -> None:
+        if turn.message is not None and not turn.message_done:
+            await turn.message.break_off()
+        if turn.call_scribe is not None:
+            await turn.call_scribe.flushed()
+        await self.writer.run(
+            partial(progress.stop_short, self.run, run_reason, message_reason, turn.used() if turn.finish else None)
+        )

@@ -1,0 +1,231 @@
+"""What a worker reports of the run it holds. Every function here is fenced (P4): it writes only while the run still has
+the worker's epoch and is active, renews the lease with the same statement, and learns from it of a cancel.
+
+One transaction each, run by `writer.py` together with those of other runs. Ends of runs are `transitions.end_run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from assistants.clock import now
+from assistants.models import Message, MessageStatus, Role
+from runs import story
+from runs.models import Run, RunStatus, RunStep, StepStatus, StepType
+from runs.story import Piece
+from runs.transitions import Usage, close_step, end_run, fresh
+from streaming import journal
+from streaming.journal import Draft
+
+
+class Fenced(Exception):
+    """The run is not this worker's any more: stop at once, write nothing."""
+
+
+class CancelRequested(Exception):
+    """Somebody asked to cancel the run: stop, and end it as cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMessage:
+    """The message a worker is writing, with its step."""
+
+    step: RunStep
+    message: Message
+
+
+_FENCE = """
+UPDATE runs_run SET lease_until = %s WHERE id = %s AND epoch = %s AND status IN ('in_progress', 'cancelling')
+RETURNING status
+"""
+
+
+def hold(run: Run) -> None:
+    """The fence and the heartbeat in one. Raises Fenced or CancelRequested."""
+    lease = connection.ops.adapt_datetimefield_value(now() + timedelta(seconds=settings.KUMOS_LEASE_SECONDS))
+    with connection.cursor() as cursor:
+        cursor.execute(_FENCE, [lease, run.pk, run.epoch])
+        row = cursor.fetchone()
+    if row is None:
+        raise Fenced(run.pk)
+    if row[0] == RunStatus.CANCELLING:
+        raise CancelRequested(run.pk)
+
+
+def _log(run: Run, drafts: Sequence[Draft]) -> None:
+    try:
+        journal.append(run.thread_id, drafts)
+    except journal.ThreadGone:
+        raise Fenced(run.pk) from None
+
+
+def open_message(run: Run, pieces: Sequence[Piece]) -> OpenMessage:
+    """A new message and its step, with the first text of it, so that a first token waits for one commit."""
+    with transaction.atomic(savepoint=False):
+        hold(run)
+        message = Message.objects.create(
+            thread_id=run.thread_id,
+            role=Role.ASSISTANT,
+            status=MessageStatus.IN_PROGRESS,
+            assistant_id=run.assistant_id,
+            run_id=run.pk,
+        )
+        details = {"type": StepType.MESSAGE_CREATION, "message_creation": {"message_id": message.pk}}
+        step = _create_step(run, StepType.MESSAGE_CREATION, details)
+        _log(
+            run,
+            [
+                story.step_event(step, run, "created"),
+                story.step_event(step, run),
+                story.message_event(message, run, "created"),
+                story.message_event(message, run),
+                *story.text_deltas(run, message.pk, pieces, first=True, annotations=0),
+            ],
+        )
+    return OpenMessage(step, message)
+
+
+def _create_step(run: Run, type: StepType, details: Mapping[str, Any]) -> RunStep:
+    return RunStep.objects.create(
+        run=run, thread_id=run.thread_id, assistant_id=run.assistant_id, type=type, step_details=details
+    )
+
+
+def say(run: Run, message_id: str, pieces: Sequence[Piece], *, first: bool, annotations: int) -> None:
+    """Streams text of the open message: once per token when idle, merged when commits crowd."""
+    with transaction.atomic(savepoint=False):
+        hold(run)
+        _log(run, story.text_deltas(run, message_id, pieces, first=first, annotations=annotations))
+
+
+def finish_message(run: Run, opened: OpenMessage, content: Sequence[Mapping[str, Any]], usage: Usage) -> None:
+    with transaction.atomic(savepoint=False):
+        hold(run)
+        _log(run, _finish_message(run, opened, content, usage))
+
+
+def complete(run: Run, opened: OpenMessage, content: Sequence[Mapping[str, Any]], usage: Usage) -> None:
+    """The last message is done, and with it the run."""
+    with transaction.atomic(savepoint=False):
+        hold(run)
+        drafts = _finish_message(run, opened, content, usage)
+        ended = end_run(run, RunStatus.COMPLETED, only_from=[RunStatus.IN_PROGRESS], epoch=run.epoch, before=drafts)
+        if not ended:
+            raise Fenced(run.pk)
+
+
+def _finish_message(run: Run, opened: OpenMessage, content: Sequence[Mapping[str, Any]], usage: Usage) -> list[Draft]:
+    moment = now()
+    message, step = opened.message, opened.step
+    message.status, message.completed_at, message.content = MessageStatus.COMPLETED, moment, list(content)
+    message.save(update_fields=["status", "completed_at", "content"])
+    step.usage = usage
+    close_step(step, StepStatus.COMPLETED, moment)
+    return [story.message_event(message, run), story.step_event(step, run)]
+
+
+def open_tool_step(run: Run, entries: Sequence[Mapping[str, Any]]) -> RunStep:
+    """A new step for the calls of a turn, with the first pieces of them (`report_calls`)."""
+    with transaction.atomic(savepoint=False):
+        hold(run)
+        step = _create_step(run, StepType.TOOL_CALLS, {"type": StepType.TOOL_CALLS, "tool_calls": []})
+        opened = [story.step_event(step, run, "created"), story.step_event(step, run)]
+        _log(run, [*opened, *story.call_deltas(run, step.pk, entries)])
+    return step
+
+
+def report_calls(run: Run, step_id: str, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Streams pieces of tool calls; `entries` as in contract 3.5–3.7, at most one per index and delta."""
+    with transaction.atomic(savepoint=False):
+        hold(run)
+        _log(run, story.call_deltas(run, step_id, entries))
+
+
+def keep_calls(
+    run: Run, step: RunStep, calls: Sequence[Mapping[str, Any]], arguments: Mapping[str, str], usage: Usage
+) -> None:
+    """Journals what is about to be called before it is: a crash after this knows what may have happened."""
+    with transaction.atomic(savepoint=False):
+        hold(run)
+        _set_calls(step, calls, arguments, usage)
+        step.save(update_fields=["step_details", "call_arguments", "usage"])
+
+
+def finish_tool_step(
+    run: Run, step: RunStep, calls: Sequence[Mapping[str, Any]], arguments: Mapping[str, str], usage: Usage
+) -> None:
+    with transaction.atomic(savepoint=False):
+        hold(run)
+        _set_calls(step, calls, arguments, usage)
+        close_step(step, StepStatus.COMPLETED, now())
+        _log(run, [story.step_event(step, run)])
+
+
+def require_action(
+    run: Run, step: RunStep, calls: Sequence[Mapping[str, Any]], arguments: Mapping[str, str], usage: Usage
+) -> None:
+    """Stops for the client's outputs; nobody holds the run until they come. The step stays open (contract 3.5)."""
+    with transaction.atomic(savepoint=False):
+        hold(run)
+        _set_calls(step, calls, arguments, usage)
+        step.save(update_fields=["step_details", "call_arguments", "usage"])
+        pending = [
+            {
+                "id": call["id"],
+                "type": "function",
+                "function": {"name": call["function"]["name"], "arguments": call["function"]["arguments"]},
+            }
+            for call in calls
+            if call["type"] == "function" and call["function"]["output"] is None
+        ]
+        action = {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": pending}}
+        moved = Run.objects.filter(pk=run.pk, epoch=run.epoch, status=RunStatus.IN_PROGRESS).update(
+            status=RunStatus.REQUIRES_ACTION, required_action=action, lease_until=None, worker_id=""
+        )
+        if not moved:
+            raise Fenced(run.pk)
+        _log(run, [story.run_event(fresh(run))])
+
+
+def _set_calls(step: RunStep, calls: Sequence[Mapping[str, Any]], arguments: Mapping[str, str], usage: Usage) -> None:
+    step.step_details = {"type": StepType.TOOL_CALLS, "tool_calls": list(calls)}
+    step.call_arguments = dict(arguments)
+    step.usage = usage
+
+
+def fail(run: Run, code: str, message: str) -> None:
+    _end(run, RunStatus.FAILED, only_from=[RunStatus.IN_PROGRESS], last_error={"code": code, "message": message})
+
+
+def cancel(run: Run) -> None:
+    _end(run, RunStatus.CANCELLED, only_from=[RunStatus.CANCELLING])
+
+
+def expire(run: Run) -> None:
+    _end(run, RunStatus.EXPIRED)
+
+
+def stop_short(run: Run, run_reason: str, message_reason: str, usage: Usage | None) -> None:
+    """`incomplete`: a token limit or the content filter (contract 2.9)."""
+    _end(
+        run,
+        RunStatus.INCOMPLETE,
+        only_from=[RunStatus.IN_PROGRESS],
+        incomplete_reason=run_reason,
+        message_reason=message_reason,
+        usage=usage,
+    )
+
+
+def _end(run: Run, status: RunStatus, **how: Any) -> None:
+    with transaction.atomic(savepoint=False):
+        if end_run(run, status, epoch=run.epoch, **how):
+            return
+        hold(run)  # says why: a cancel came first, or the run is not ours
+        raise Fenced(run.pk)

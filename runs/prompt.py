@@ -1,0 +1,184 @@
+"""What the model is told: instructions, the thread's messages, and what this run did so far, as chat messages.
+
+It is made from the database at every turn, so a run that changes hands goes on from the same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from assistants.models import Message, Role
+from assistants.retrieval.chunk import count_tokens
+from runs.citations import without_markers
+from runs.completers import ChatMessage, CompletionRequest
+from runs.models import Run, RunStep, StepStatus, StepType
+from runs.tools import tools_of
+
+UNKNOWN_OUTCOME = "The call was interrupted; its outcome is unknown."
+IMAGE = "[image]"
+
+
+class PromptTooLong(Exception):
+    """Not even the newest message fits `max_prompt_tokens`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A turn's request, and what its citations may point at."""
+
+    request: CompletionRequest
+    sources: Mapping[tuple[int, int], str]
+
+    def for_model(self, name: str) -> CompletionRequest:
+        """The request under the name by which the provider knows the model."""
+        return replace(self.request, model=name)
+
+
+def build(run: Run) -> Prompt:
+    """Reads the database. Raises PromptTooLong."""
+    steps = list(run.steps.order_by("created_at", "pk"))
+    messages = [*_history(run), *_own_steps(run, steps)]
+    first_turn = not any(step.status == StepStatus.COMPLETED for step in steps)
+    return Prompt(
+        request=CompletionRequest(
+            model=run.model,
+            messages=_fitting(run, messages, steps),
+            tools=_function_tools(run),
+            tool_choice=_tool_choice(run) if first_turn else "auto",
+            temperature=run.temperature,
+            top_p=run.top_p,
+            response_format=run.response_format if isinstance(run.response_format, dict) else None,
+            max_completion_tokens=_left(run.max_completion_tokens, steps, "completion_tokens"),
+            parallel_tool_calls=run.parallel_tool_calls,
+            reasoning_effort=run.reasoning_effort,
+        ),
+        sources=dict(_sources(steps)),
+    )
+
+
+def _left(budget: int | None, steps: list[RunStep], kind: str) -> int | None:
+    """What is left of a whole-run budget (contract 2.8)."""
+    return None if budget is None else budget - sum(step.usage[kind] for step in steps if step.usage)
+
+
+def _history(run: Run) -> Iterator[ChatMessage]:
+    messages = Message.objects.filter(thread_id=run.thread_id, superseded=False).exclude(run_id=run.pk)
+    strategy = run.truncation_strategy or {}
+    if strategy.get("type") == "last_messages" and strategy.get("last_messages"):
+        messages = messages.filter(
+            pk__in=list(
+                messages.order_by("-created_at", "-pk").values_list("pk", flat=True)[: strategy["last_messages"]]
+            )
+        )
+    for message in messages.order_by("created_at", "pk"):
+        if message.role == Role.ASSISTANT:
+            yield {"role": "assistant", "content": without_markers(message.text)}
+        else:
+            yield {"role": "user", "content": _user_content(message)}
+
+
+def _user_content(message: Message) -> str:
+    # Images reach vision models with the contract's issue: until then the model is told that there is one.
+    parts = [part["text"]["value"] if part["type"] == "text" else IMAGE for part in message.content]
+    return "\n".join(parts)
+
+
+def _own_steps(run: Run, steps: list[RunStep]) -> Iterator[ChatMessage]:
+    """This run's finished steps as the model's own turns: text and the calls that followed it are one turn."""
+    text: str | None = None
+    for number, step in enumerate(steps):
+        if step.status != StepStatus.COMPLETED:
+            continue
+        if step.type == StepType.MESSAGE_CREATION:
+            if text is not None:
+                yield {"role": "assistant", "content": text}
+            text = _text_of(step)
+        else:
+            yield {"role": "assistant", "content": text, "tool_calls": [_call(step, call) for call in _calls(step)]}
+            yield from _outputs(run, step, number)
+            text = None
+    if text is not None:
+        yield {"role": "assistant", "content": text}
+
+
+def _text_of(step: RunStep) -> str:
+    message = Message.objects.filter(pk=step.step_details["message_creation"]["message_id"]).first()
+    return "" if message is None else message.text
+
+
+def _calls(step: RunStep) -> list[dict[str, Any]]:
+    calls: list[dict[str, Any]] = step.step_details["tool_calls"]
+    return calls
+
+
+def _call(step: RunStep, call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call["function"] if call["type"] == "function" else {"name": call["type"]}
+    arguments = function.get("arguments") or step.call_arguments.get(call["id"]) or "{}"
+    return {"id": call["id"], "type": "function", "function": {"name": function["name"], "arguments": arguments}}
+
+
+def _outputs(run: Run, step: RunStep, number: int) -> Iterator[ChatMessage]:
+    tools = tools_of(run)
+    results = 0
+    for call in _calls(step):
+        if call["type"] == "function":
+            output = call["function"]["output"]
+            told = UNKNOWN_OUTCOME if output is None else output
+        elif call["type"] in tools:
+            told = tools[call["type"]].told(call[call["type"]], number, results)
+            results += len(call[call["type"]].get("results", ()))
+        else:
+            told = UNKNOWN_OUTCOME
+        yield {"role": "tool", "tool_call_id": call["id"], "content": told}
+
+
+def _sources(steps: list[RunStep]) -> Iterator[tuple[tuple[int, int], str]]:
+    for number, step in enumerate(steps):
+        if step.type != StepType.TOOL_CALLS:
+            continue
+        found = [r for call in _calls(step) if call["type"] == "file_search" for r in call["file_search"]["results"]]
+        for index, result in enumerate(found):
+            yield (number, index), result["file_id"]
+
+
+def _fitting(run: Run, messages: list[ChatMessage], steps: list[RunStep]) -> list[ChatMessage]:
+    """`messages` behind the instructions, without the oldest ones if `max_prompt_tokens` is too small for all."""
+    system: list[ChatMessage] = [{"role": "system", "content": run.instructions}] if run.instructions else []
+    budget = _left(run.max_prompt_tokens, steps, "prompt_tokens")
+    if budget is None:
+        return [*system, *messages]
+    budget -= sum(_size(message) for message in system)
+    kept = list(messages)
+    while kept and sum(_size(message) for message in kept) > budget:
+        if len(kept) == 1 or kept[0]["role"] == "tool":
+            raise PromptTooLong
+        kept.pop(0)
+        while kept and kept[0]["role"] == "tool":  # never an output without its call
+            kept.pop(0)
+    if messages and not kept:
+        raise PromptTooLong
+    return [*system, *kept]
+
+
+def _size(message: ChatMessage) -> int:
+    calls = "".join(call["function"]["arguments"] for call in message.get("tool_calls", ()))
+    return count_tokens(f"{message['content'] or ''}{calls}") + 4
+
+
+def estimate(request: CompletionRequest) -> int:
+    """Prompt tokens of a turn, for models that do not report them."""
+    return sum(_size(message) for message in request.messages)
+
+
+def _function_tools(run: Run) -> list[Mapping[str, Any]]:
+    mine = [tool.function() for tool in tools_of(run).values()]
+    return [*mine, *({"type": "function", "function": t["function"]} for t in run.tools if t["type"] == "function")]
+
+
+def _tool_choice(run: Run) -> str | Mapping[str, Any]:
+    choice = run.tool_choice
+    if isinstance(choice, dict) and choice["type"] != "function":
+        return {"type": "function", "function": {"name": choice["type"]}}
+    return choice if isinstance(choice, dict) else str(choice or "auto")

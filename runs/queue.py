@@ -1,0 +1,208 @@
+"""Who works on which run: claims, leases, and what becomes of the runs of workers that died (design, section 4).
+
+A claim is one conditional UPDATE that raises `epoch`, so it works alike on every database and two workers never share a
+run: the loser's UPDATE finds nothing. All of it is plain SQL through Django, one transaction a call.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import IO
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+
+from assistants.clock import now
+from runs import recovery, story
+from runs.models import ACTIVE, HELD, Run, RunStatus, Worker
+from runs.transitions import end_run, expire_run, fresh
+from streaming import journal
+
+logger = logging.getLogger(__name__)
+
+EXHAUSTED = "The run was interrupted too often."
+INTERRUPTED = "The run was interrupted: its worker died."
+
+
+def claim(worker_id: str, limit: int) -> list[Run]:
+    """Up to `limit` runs for `worker_id`: interrupted ones, then queued ones, oldest first, fair over projects."""
+    claimed: list[Run] = []
+    for run in [*_interrupted(limit), *_queued(limit)]:
+        if len(claimed) == limit:
+            break
+        if (mine := claim_one(run, worker_id)) is not None:
+            claimed.append(mine)
+    return claimed
+
+
+def _interrupted(limit: int) -> list[Run]:
+    over = Q(lease_until=None) | Q(lease_until__lt=now())
+    return list(Run.objects.filter(over, status__in=HELD).order_by("created_at")[:limit])
+
+
+def _queued(limit: int) -> list[Run]:
+    """The oldest queued runs of each project in turn, so that a flood of one does not starve the others."""
+    queued = Run.objects.filter(status=RunStatus.QUEUED)
+    lines = [
+        list(queued.filter(project_id=project_id).order_by("created_at", "pk")[:limit])
+        for project_id in queued.order_by().values_list("project_id", flat=True).distinct()
+    ]
+    turns = [(turn, run.created_at, run) for line in lines for turn, run in enumerate(line)]
+    return [run for _, _, run in sorted(turns, key=lambda item: item[:2])]
+
+
+def claim_one(run: Run, worker_id: str) -> Run | None:
+    """The run as this worker's, or None if it was lost to another or ended here: overdue, cancelled, hopeless."""
+    with transaction.atomic(savepoint=False):
+        if run.expires_at <= now():
+            expire_run(run)
+            return None
+        if run.status == RunStatus.CANCELLING:
+            # Nobody who worked on it is left; `_interrupted` looked at the lease.
+            end_run(run, RunStatus.CANCELLED, only_from=[RunStatus.CANCELLING], epoch=run.epoch)
+            return None
+        if run.status == RunStatus.QUEUED:
+            return _start(run, worker_id)
+        return _take_over(run, worker_id)
+
+
+def _lease() -> datetime:
+    return now() + timedelta(seconds=settings.KUMOS_LEASE_SECONDS)
+
+
+def _start(run: Run, worker_id: str) -> Run | None:
+    moved = Run.objects.filter(pk=run.pk, status=RunStatus.QUEUED, epoch=run.epoch).update(
+        status=RunStatus.IN_PROGRESS,
+        epoch=F("epoch") + 1,
+        worker_id=worker_id,
+        lease_until=_lease(),
+        started_at=now(),
+    )
+    if not moved:
+        return None
+    started = fresh(run)
+    journal.append(started.thread_id, [story.run_event(started)])
+    return started
+
+
+def _take_over(run: Run, worker_id: str) -> Run | None:
+    """A run that was handed back has no lease any more, and that was no crash."""
+    crashed = run.lease_until is not None
+    moved = Run.objects.filter(
+        pk=run.pk, status=RunStatus.IN_PROGRESS, epoch=run.epoch, lease_until=run.lease_until
+    ).update(
+        epoch=F("epoch") + 1,
+        crash_attempts=F("crash_attempts") + int(crashed),
+        worker_id=worker_id,
+        lease_until=_lease(),
+    )
+    if not moved:
+        return None
+    taken = fresh(run)
+    if taken.crash_attempts >= settings.KUMOS_CRASH_CAP:
+        _give_up(taken, EXHAUSTED)
+        return None
+    if crashed and settings.INTERRUPTED_RUN == "fail":
+        _give_up(taken, INTERRUPTED)
+        return None
+    recovery.close_interrupted_work(taken)
+    logger.info("run %s taken over, attempt %s", taken.pk, taken.crash_attempts)
+    return taken
+
+
+def _give_up(run: Run, message: str) -> None:
+    end_run(
+        run,
+        RunStatus.FAILED,
+        only_from=[RunStatus.IN_PROGRESS],
+        epoch=run.epoch,
+        last_error={"code": "server_error", "message": message},
+    )
+
+
+def beat(worker_id: str, runs: Sequence[Run]) -> tuple[list[str], list[str]]:
+    """Renews the leases of a worker's runs. Returns the ids of those that are to be cancelled, and of those it lost."""
+    Worker.objects.filter(pk=worker_id).update(beat_at=now())
+    with transaction.atomic(savepoint=False):
+        epochs = {run.pk: run.epoch for run in runs}
+        mine = [
+            run
+            for run in Run.objects.filter(pk__in=epochs, status__in=HELD).only("pk", "epoch", "status")
+            if run.epoch == epochs[run.pk]
+        ]
+        for run in mine:
+            Run.objects.filter(pk=run.pk, epoch=run.epoch, status__in=HELD).update(lease_until=_lease())
+    held = {run.pk for run in mine}
+    return [run.pk for run in mine if run.status == RunStatus.CANCELLING], [pk for pk in epochs if pk not in held]
+
+
+def release(run: Run) -> None:
+    """Hands a run back so that anybody may go on with it at once. Its status stays, so nothing is to be told."""
+    Run.objects.filter(pk=run.pk, epoch=run.epoch, status__in=HELD).update(lease_until=None, worker_id="")
+
+
+def sweep() -> None:
+    """Ends what is overdue, whoever held it. Harmless when several processes do it."""
+    overdue = Run.objects.filter(status__in=ACTIVE, expires_at__lte=now()).order_by("expires_at")[:100]
+    for run in overdue:
+        with transaction.atomic():
+            expire_run(run)
+
+
+# Workers of this host -------------------------------------------------------------------------------------------------
+
+
+def host() -> str:
+    """Processes that share a data directory can see each other's locks."""
+    return f"{socket.gethostname()}:{settings.DATA_DIR}"
+
+
+def lock_path(worker_id: str) -> Path:
+    return Path(settings.DATA_DIR) / "workers" / worker_id
+
+
+def register(worker_id: str, slots: int) -> IO[str]:
+    """Enters a worker into the register. The returned file's lock says that it lives: keep it open until the end."""
+    path = lock_path(worker_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("w")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    Worker.objects.create(id=worker_id, host=host(), pid=os.getpid(), slots=slots)
+    return file
+
+
+def unregister(worker_id: str) -> None:
+    Worker.objects.filter(pk=worker_id).delete()
+    lock_path(worker_id).unlink(missing_ok=True)
+
+
+def is_dead(worker: Worker) -> bool:
+    """Whether a worker of this host has ended, however it ended: the system lets go of its lock."""
+    try:
+        with lock_path(worker.pk).open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except FileNotFoundError:
+        return True
+    return True
+
+
+def reclaim_dead(worker_id: str) -> int:
+    """Ends at once the leases of this host's dead workers, so that `claim` finds their runs. Returns how many runs."""
+    count = 0
+    for worker in Worker.objects.filter(host=host()).exclude(pk=worker_id):
+        if is_dead(worker):
+            with transaction.atomic():
+                count += Run.objects.filter(worker_id=worker.pk, status__in=HELD, lease_until__isnull=False).update(
+                    lease_until=now() - timedelta(seconds=1)
+                )
+                unregister(worker.pk)
+    return count

@@ -1,0 +1,49 @@
+"""What becomes of half-done work when a run changes hands (design, section 4).
+
+Finished steps stay. Of the open one: a message of which nothing was streamed is written under the same ids, so nobody
+notices; anything that somebody may have seen is closed, and begins again under new ids.
+"""
+
+from __future__ import annotations
+
+from assistants.clock import now
+from assistants.models import Message, MessageStatus
+from runs import story
+from runs.models import Run, RunStep, StepStatus, StepType
+from runs.transitions import close_step, end_message, open_steps
+from streaming import journal
+
+STEP_ERROR = {"code": "server_error", "message": "The step was interrupted and begins again."}
+
+
+def close_interrupted_work(run: Run) -> None:
+    """Closes what the run's last worker left open. Inside the claim's transaction."""
+    moment = now()
+    drafts = []
+    for step in open_steps(run):
+        message = message_of(step)
+        if message is not None and not story.was_streamed(run, message.pk):
+            continue  # `unseen_message` goes on with it
+        if message is not None:
+            message.superseded = True
+            end_message(message, run, "run_failed", moment)
+            drafts.append(story.message_event(message, run))
+        step.last_error = STEP_ERROR
+        close_step(step, StepStatus.FAILED, moment)
+        drafts.append(story.step_event(step, run))
+    if drafts:
+        journal.append(run.thread_id, drafts)
+
+
+def unseen_message(run: Run) -> tuple[RunStep, Message] | None:
+    """The open message step that an earlier worker left without a word, if there is one."""
+    step = open_steps(run).filter(type=StepType.MESSAGE_CREATION).first()
+    message = None if step is None else message_of(step)
+    return None if step is None or message is None else (step, message)
+
+
+def message_of(step: RunStep) -> Message | None:
+    if step.type != StepType.MESSAGE_CREATION:
+        return None
+    id = step.step_details["message_creation"]["message_id"]
+    return Message.objects.filter(pk=id, status=MessageStatus.IN_PROGRESS).first()

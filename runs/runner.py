@@ -1,0 +1,152 @@
+"""The runner of a process: claims runs and files up to its slots, executes them as tasks, keeps their leases, drains.
+
+A bell only wakes it (runs/consumers.py); a poll every second is the net. Each of its loops survives whatever happens in
+it: a runner that stopped silently would be the worst state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+
+from channels.db import database_sync_to_async
+from django.conf import settings
+
+from runs import ingest, queue
+from runs.executor import Executor, Stop
+from runs.models import Run
+from runs.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+FILE_SLOTS = 2
+
+
+class Runner:
+    """`run()` works until `drain()`; all methods are for the loop it runs on."""
+
+    def __init__(self, slots: int) -> None:
+        self.id = f"worker_{uuid.uuid4().hex}"
+        self.slots = slots
+        self.writer = Writer()
+        self.executors: dict[str, Executor] = {}
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.file_tasks: set[asyncio.Task[None]] = set()
+        self.stopping = False
+        self._run_bell = asyncio.Event()
+        self._file_bell = asyncio.Event()
+        self._drained = asyncio.Event()
+
+    # What bells ask for -------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        self._run_bell.set()
+        self._file_bell.set()
+
+    def cancel(self, run_id: str) -> None:
+        """Stops the run if it is one of ours; others learn of a cancel from their own flush or beat."""
+        if executor := self.executors.get(run_id):
+            executor.stop(Stop.CANCELLED)
+
+    # Life ---------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        # The lock file stays open, and locked, until this returns.
+        with await self._database(queue.register, self.id, self.slots):
+            await self._database(queue.reclaim_dead, self.id)
+            try:
+                async with asyncio.TaskGroup() as loops:
+                    loops.create_task(self._every(POLL_SECONDS, self._claim, self._run_bell))
+                    loops.create_task(self._every(POLL_SECONDS, self._claim_files, self._file_bell))
+                    loops.create_task(self._every(settings.KUMOS_BEAT_SECONDS, self._beat, self._drained))
+                    loops.create_task(self._every(settings.KUMOS_SWEEP_SECONDS, self._sweep, self._drained))
+            finally:
+                await self._database(queue.unregister, self.id)
+                await asyncio.to_thread(self.writer.stop)
+
+    async def drain(self, seconds: float) -> None:
+        """Claims nothing more, lets what runs finish for `seconds`, hands the rest back."""
+        self.stopping = True
+        self.wake()
+        if self.tasks and seconds > 0:
+            await asyncio.wait(self.tasks.values(), timeout=seconds)
+        for executor in list(self.executors.values()):
+            executor.stop(Stop.HANDED_BACK)
+        for task in list(self.file_tasks):
+            task.cancel()
+        await asyncio.gather(*self.tasks.values(), *self.file_tasks, return_exceptions=True)
+        self._drained.set()
+
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]], bell: asyncio.Event) -> None:
+        """Does `work` when the bell rings and every `seconds` or so, until everything is drained."""
+        while not self._drained.is_set():
+            bell.clear()
+            try:
+                await work()
+            except Exception:
+                logger.exception("the runner could not %s", work.__name__.strip("_"))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds * random.uniform(0.9, 1.1)):
+                    await bell.wait()
+
+    async def _database[**P, R](self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        return await database_sync_to_async(work, thread_sensitive=False)(*args, **kwargs)
+
+    # Loops --------------------------------------------------------------------------------------------------------
+
+    async def _claim(self) -> None:
+        while not self.stopping and (free := self.slots - len(self.executors)) > 0:
+            runs = await self.writer.run(partial(queue.claim, self.id, free))
+            for run in runs:
+                self._start(run)
+            if len(runs) < free:
+                return
+
+    def _start(self, run: Run) -> None:
+        executor = self.executors[run.pk] = Executor(run, self.writer)
+        task = self.tasks[run.pk] = asyncio.create_task(executor.execute(), name=run.pk)
+        if self.stopping:
+            executor.stop(Stop.HANDED_BACK)
+
+        def done(task: asyncio.Task[None]) -> None:
+            # A run may be claimed again by us before its first task is gone.
+            if self.executors.get(run.pk) is executor:
+                del self.executors[run.pk], self.tasks[run.pk]
+            if not task.cancelled() and (error := task.exception()):
+                logger.error("run %s ended with an error", run.pk, exc_info=error)
+            self._run_bell.set()
+
+        task.add_done_callback(done)
+
+    async def _claim_files(self) -> None:
+        free = FILE_SLOTS - len(self.file_tasks)
+        if free <= 0 or self.stopping:
+            return
+        for claim in await self.writer.run(partial(ingest.claim_files, self.id, free)):
+            task = asyncio.create_task(ingest.process(claim))
+            self.file_tasks.add(task)
+            task.add_done_callback(self._file_done)
+
+    def _file_done(self, task: asyncio.Task[None]) -> None:
+        self.file_tasks.discard(task)
+        self._file_bell.set()
+
+    async def _beat(self) -> None:
+        held = [executor.run for executor in self.executors.values()]
+        cancelled, lost = await self.writer.run(partial(queue.beat, self.id, held))
+        for run_id in cancelled:
+            self.cancel(run_id)
+        for run_id in lost:
+            executor = self.executors.get(run_id)
+            if executor is not None and executor.run in held:
+                executor.stop(Stop.LOST)
+
+    async def _sweep(self) -> None:
+        await self._database(queue.reclaim_dead, self.id)
+        await self._database(queue.sweep)

@@ -1,0 +1,142 @@
+"""Writing one open step of a run while the model speaks. At most one append is under way; what arrives meanwhile merges.
+
+So a reader of a quick model is never behind by more than one commit, and a slow disk makes larger deltas, not a queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from runs import progress
+from runs.citations import CitationReader
+from runs.models import Run, RunStep
+from runs.progress import OpenMessage
+from runs.story import Piece
+from runs.transitions import Usage
+from runs.writer import Writer
+
+
+class Scribe:
+    """The pump that both kinds of step share: `_append` is called with nothing under way and must take what waits."""
+
+    def __init__(self, run: Run, writer: Writer) -> None:
+        self.run = run
+        self.writer = writer
+        self._pump: asyncio.Task[None] | None = None
+
+    def _kick(self) -> None:
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._drain())
+        elif self._pump.done():
+            self._pump.result()  # an append failed: whoever writes learns it here
+            self._pump = asyncio.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        while self._waiting():
+            await self._append()
+
+    async def flushed(self) -> None:
+        """Everything written so far is in the log. Raises what an append raised: Fenced, CancelRequested."""
+        if self._waiting():
+            self._kick()
+        if self._pump is not None:
+            await self._pump
+
+    async def settle(self) -> None:
+        """Nothing is under way any more, whatever became of it."""
+        if self._pump is not None:
+            with suppress(Exception):
+                await self._pump
+
+    def _waiting(self) -> bool:
+        raise NotImplementedError
+
+    async def _append(self) -> None:
+        raise NotImplementedError
+
+
+class MessageScribe(Scribe):
+    """Writes a message. It is opened with its first text, or is `opened` already by a worker that died before any."""
+
+    def __init__(
+        self, run: Run, writer: Writer, sources: Mapping[tuple[int, int], str], opened: OpenMessage | None
+    ) -> None:
+        super().__init__(run, writer)
+        self.opened = opened
+        self._reader = CitationReader(sources)
+        self._pieces: list[Piece] = []
+        self._streamed = False
+        self._annotations = 0
+
+    def write(self, text: str) -> None:
+        self._add(self._reader.read(text))
+
+    def _add(self, pieces: Sequence[Piece]) -> None:
+        if pieces:
+            self._pieces.extend(pieces)
+            self._kick()
+
+    def _waiting(self) -> bool:
+        return bool(self._pieces)
+
+    async def _append(self) -> None:
+        pieces, self._pieces = self._pieces, []
+        if self.opened is None:
+            self.opened = await self.writer.run(partial(progress.open_message, self.run, pieces))
+        else:
+            work = partial(
+                progress.say,
+                self.run,
+                self.opened.message.pk,
+                pieces,
+                first=not self._streamed,
+                annotations=self._annotations,
+            )
+            await self.writer.run(work, urgent=not self._streamed)
+        self._streamed = True
+        self._annotations += sum(piece.annotation is not None for piece in pieces)
+
+    async def finish(self, usage: Usage, *, last: bool) -> None:
+        """Completes the message, and with the `last` one the run."""
+        self._add(self._reader.end())
+        await self.flushed()
+        if self.opened is None:
+            self.opened = await self.writer.run(partial(progress.open_message, self.run, []))
+        ending = progress.complete if last else progress.finish_message
+        await self.writer.run(partial(ending, self.run, self.opened, self._reader.content(), usage))
+
+    async def break_off(self) -> None:
+        """Logs all text, for a message that is about to end incomplete."""
+        self._add(self._reader.end())
+        await self.flushed()
+
+
+class CallScribe(Scribe):
+    """Writes the calls of one turn into one tool step: `entries` as in contract 3.5–3.7."""
+
+    def __init__(self, run: Run, writer: Writer) -> None:
+        super().__init__(run, writer)
+        self.step: RunStep | None = None
+        self._entries: list[dict[str, Any]] = []
+
+    def write(self, entry: dict[str, Any]) -> None:
+        last = self._entries[-1] if self._entries else None
+        if last is not None and last["index"] == entry["index"] and "id" not in last and "id" not in entry:
+            last["function"]["arguments"] += entry["function"]["arguments"]
+        else:
+            self._entries.append(entry)
+        self._kick()
+
+    def _waiting(self) -> bool:
+        return bool(self._entries)
+
+    async def _append(self) -> None:
+        entries, self._entries = self._entries, []
+        if self.step is None:
+            self.step = await self.writer.run(partial(progress.open_tool_step, self.run, entries))
+        else:
+            await self.writer.run(partial(progress.report_calls, self.run, self.step.pk, entries), urgent=False)

@@ -1,0 +1,123 @@
+"""file_search in a run (contract 5.6): ranked passages of the assistant's and the thread's stores, numbered for citing.
+
+Where neither names a store, it covers every file of the project with purpose `assistants` (KUMOS_SEARCH_ALL_FILES).
+Extraction, chunks and ranking are in assistants/retrieval.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from channels.db import database_sync_to_async
+from django.conf import settings
+
+from assistants.clock import now
+from assistants.models import VectorStore
+from assistants.retrieval.search import Passage, search
+from runs import citations, ingest
+from runs.completers import CompleterError
+from runs.models import Run
+from runs.tools import Details
+
+RESULTS = 20
+RANKER = "default_2024_08_21"
+WAIT_SECONDS = 60.0  # for files that are still being processed (contract 5.2)
+
+
+class FileSearch:
+    type = "file_search"
+
+    def function(self) -> Mapping[str, Any]:
+        return {
+            "type": "function",
+            "function": {
+                "name": self.type,
+                "description": (
+                    "Searches the files that are available in this conversation and returns the best passages."
+                    " Use it for every question that the files may answer. Behind each statement taken from a passage"
+                    " write that passage's marker, exactly as given, for example 【0:2†source】."
+                ),
+                "parameters": {
+                    "type": "object",
+                    "properties": {"query": {"type": "string", "description": "What to look for, in key words."}},
+                    "required": ["query"],
+                    "additionalProperties": False,
+                },
+            },
+        }
+
+    def opening(self, run: Run) -> Details:
+        _, threshold = self.options(run)
+        return {"ranking_options": {"ranker": RANKER, "score_threshold": threshold}, "results": []}
+
+    def options(self, run: Run) -> tuple[int, float]:
+        """How many results and from which score on, as the run's tool says."""
+        given = next(tool for tool in run.tools if tool["type"] == self.type).get(self.type) or {}
+        ranking = given.get("ranking_options") or {}
+        return given.get("max_num_results") or RESULTS, ranking.get("score_threshold") or 0.0
+
+    async def execute(self, run: Run, arguments: str) -> Details:
+        stores = await database_sync_to_async(stores_of, thread_sensitive=False)(run)
+        waiting = database_sync_to_async(ingest.waiting_in, thread_sensitive=False)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WAIT_SECONDS):
+                while await waiting(stores):
+                    await asyncio.sleep(0.1)
+        limit, threshold = self.options(run)
+        passages = await database_sync_to_async(search, thread_sensitive=False)(
+            stores, query_of(arguments), limit=limit, score_threshold=threshold
+        )
+        return {**self.opening(run), "results": [result(passage) for passage in passages]}
+
+    def told(self, details: Mapping[str, Any], step_number: int, first_result: int) -> str:
+        results = [
+            {
+                "marker": citations.marker(step_number, number),
+                "file_name": found["file_name"],
+                "score": found["score"],
+                "text": "\n".join(part["text"] for part in found["content"]),
+            }
+            for number, found in enumerate(details["results"], start=first_result)
+        ]
+        return orjson.dumps({"results": results}).decode()
+
+
+def query_of(arguments: str) -> str:
+    """The model's query; what it wrote as it is, where that is not the JSON it was asked for."""
+    try:
+        parsed = orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        return arguments
+    return str(parsed.get("query") or arguments) if isinstance(parsed, dict) else str(parsed)
+
+
+def result(passage: Passage) -> dict[str, Any]:
+    return {
+        "file_id": passage.file_id,
+        "file_name": passage.filename,
+        "score": passage.score,
+        "attributes": dict(passage.attributes),
+        "content": [{"type": "text", "text": passage.text}],
+    }
+
+
+def stores_of(run: Run) -> list[str]:
+    """The ids of the stores to search; using them keeps them alive. A run that names an expired store fails."""
+    named = (run.tool_resources.get("file_search") or {}).get("vector_store_ids") or []
+    stores = VectorStore.objects.filter(project_id=run.project_id)
+    if named or not settings.KUMOS_SEARCH_ALL_FILES:
+        stores = stores.filter(pk__in=named)
+    else:
+        stores = stores.filter(covers_project=True)
+    moment = now()
+    found = list(stores)
+    for store in found:
+        if store.expires_after_days and store.last_active_at + timedelta(days=store.expires_after_days) < moment:
+            raise CompleterError("server_error", f"Vector store {store.pk} has expired.")
+    stores.update(last_active_at=moment)
+    return [store.pk for store in found]

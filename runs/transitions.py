@@ -1,0 +1,270 @@
+"""Every status a run can take and how it gets there: row, steps, messages and events, in one transaction.
+
+Called by views in their own transaction, by the sweeper, and by the runner through `writer.py`. What a worker reports
+while it holds a run is in `progress.py`. Guards are WHERE clauses (contract 2.9); lock order is run, then thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from assistants import bell, conversation
+from assistants.clock import now
+from assistants.errors import ApiError, not_found
+from assistants.models import Message, MessageStatus, Project, Thread
+from assistants.serializers.thread import thread_object
+from runs import story
+from runs.models import ACTIVE, HELD, Run, RunStatus, RunStep, StepStatus, StepType
+from streaming import journal
+from streaming.journal import Draft
+
+Usage = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A new run, and the number after which its story begins."""
+
+    run: Run
+    cursor: int
+
+
+# Making runs ----------------------------------------------------------------------------------------------------------
+
+
+def create_run(thread: Thread, run: Run, messages: Sequence[Mapping[str, Any]] = ()) -> Created:
+    """Stores `run` (unsaved) and, before it, `messages` of its thread. ApiError 400 while another run is active."""
+    try:
+        with transaction.atomic():
+            return _insert(thread, run, messages)
+    except IntegrityError as error:
+        active = Run.objects.filter(thread=thread, status__in=ACTIVE).values_list("pk", flat=True).first()
+        if active is None:
+            raise not_found("thread", thread.pk) from error
+        raise ApiError(f"Thread {thread.pk} already has an active run {active}.") from None
+
+
+def create_thread_and_run(project: Project, thread_data: Mapping[str, Any], run: Run) -> Created:
+    """POST /threads/runs: the story begins with `thread.created`, an event of the thread itself."""
+    with transaction.atomic():
+        thread = conversation.insert_thread(project, thread_data)
+        run.thread = thread
+        created = Draft("thread.created", journal.encode(thread_object(thread, long=True)))
+        return _insert(thread, run, before=[created])
+
+
+def _insert(
+    thread: Thread, run: Run, messages: Sequence[Mapping[str, Any]] = (), before: Sequence[Draft] = ()
+) -> Created:
+    run.expires_at = run.created_at + timedelta(seconds=settings.KUMOS_RUN_SECONDS)
+    run.save(force_insert=True)  # the unique index decides who is first
+    Thread.objects.filter(pk=thread.pk).update(active_run_id=run.pk)
+    for message in messages:
+        conversation.insert_message(thread, message)
+    if not run.instructions and not thread.messages.filter(role="user").exists():
+        raise ApiError(
+            "Run creation requires a Thread with a user message or an assistant with instructions.",
+            code="invalid_thread",
+        )
+    bell.ring_runner("run.queued")
+    entries = journal.append(thread.pk, [*before, story.run_event(run, "created"), story.run_event(run)])
+    return Created(run, entries[0].seq - 1)
+
+
+# Asking something of a run --------------------------------------------------------------------------------------------
+
+
+def cancel_run(run: Run) -> Run:
+    """The run as `cancelling`, or `cancelled` at once where nobody works on it. Repeating it changes nothing."""
+    run = fresh(run)
+    if run.status == RunStatus.CANCELLING:
+        return run
+    with transaction.atomic():
+        moved = Run.objects.filter(
+            pk=run.pk, status__in=[RunStatus.QUEUED, RunStatus.IN_PROGRESS, RunStatus.REQUIRES_ACTION]
+        ).update(status=RunStatus.CANCELLING, required_action=None)
+        run = fresh(run)
+        if not moved:
+            raise ApiError(f"Cannot cancel run with status '{run.status}'.")
+        journal.append(run.thread_id, [story.run_event(run)])
+        if run.lease_until is not None:
+            bell.ring_runner("run.cancel", run_id=run.pk)
+        else:
+            end_run(run, RunStatus.CANCELLED, only_from=[RunStatus.CANCELLING])
+    return fresh(run)
+
+
+def submit_tool_outputs(run: Run, outputs: Sequence[Mapping[str, str]]) -> Created:
+    """Takes all pending outputs at once and queues the run again (contract 2.12); the cursor is before what follows."""
+    with transaction.atomic():
+        run = fresh(run)
+        if run.status != RunStatus.REQUIRES_ACTION or run.required_action is None:
+            raise ApiError(f'Runs in status "{run.status}" do not accept tool outputs.')
+        expected = [call["id"] for call in run.required_action["submit_tool_outputs"]["tool_calls"]]
+        got = [output["tool_call_id"] for output in outputs]
+        if sorted(expected) != sorted(got):
+            raise ApiError(f"Expected tool outputs for call_ids {expected}, got {got}")
+        moved = Run.objects.filter(pk=run.pk, status=RunStatus.REQUIRES_ACTION, epoch=run.epoch).update(
+            status=RunStatus.QUEUED, required_action=None
+        )
+        if not moved:
+            raise ApiError(f'Runs in status "{fresh(run).status}" do not accept tool outputs.')
+        run = fresh(run)
+        step = open_steps(run).get(type=StepType.TOOL_CALLS)
+        given = {output["tool_call_id"]: output["output"] for output in outputs}
+        for call in step.step_details["tool_calls"]:
+            if call["id"] in given:
+                call["function"]["output"] = given[call["id"]]
+        close_step(step, StepStatus.COMPLETED, now())
+        entries = journal.append(run.thread_id, [story.step_event(step, run), story.run_event(run)])
+        bell.ring_runner("run.queued")
+    return Created(run, entries[0].seq - 1)
+
+
+def modify_run(run: Run, metadata: Mapping[str, str]) -> Run:
+    """Merges `metadata` into a run that is over; 400 while it is active (contract 2.8)."""
+    with transaction.atomic():
+        run = fresh(run)
+        if run.status in ACTIVE:
+            raise ApiError(f"Cannot update run with status '{run.status}'.")
+        run.metadata = {**run.metadata, **metadata}
+        run.save(update_fields=["metadata"])
+    return run
+
+
+def expire_overdue(run: Run) -> Run:
+    """The run, ended first if its time is over: reading one never shows an overdue run as active."""
+    if run.status in ACTIVE and run.expires_at <= now():
+        expire_run(run)
+        return fresh(run)
+    return run
+
+
+def expire_run(run: Run) -> bool:
+    return end_run(run, RunStatus.EXPIRED, only_from=ACTIVE)
+
+
+# Ending runs ----------------------------------------------------------------------------------------------------------
+
+STEP_AT_END = {
+    RunStatus.CANCELLED: StepStatus.CANCELLED,
+    RunStatus.FAILED: StepStatus.FAILED,
+    RunStatus.EXPIRED: StepStatus.EXPIRED,
+    RunStatus.INCOMPLETE: StepStatus.COMPLETED,
+    RunStatus.COMPLETED: StepStatus.COMPLETED,
+}
+MESSAGE_AT_END = {
+    RunStatus.CANCELLED: "run_cancelled",
+    RunStatus.FAILED: "run_failed",
+    RunStatus.EXPIRED: "run_expired",
+}
+STAMP_AT_END = {
+    RunStatus.CANCELLED: "cancelled_at",
+    RunStatus.FAILED: "failed_at",
+    RunStatus.INCOMPLETE: "completed_at",
+    RunStatus.COMPLETED: "completed_at",
+}
+STEP_ERRORS = ("server_error", "rate_limit_exceeded")
+
+
+def end_run(
+    run: Run,
+    status: RunStatus,
+    *,
+    only_from: Iterable[RunStatus] = HELD,
+    epoch: int | None = None,
+    last_error: Mapping[str, str] | None = None,
+    incomplete_reason: str = "",
+    message_reason: str = "",
+    usage: Usage | None = None,
+    before: Sequence[Draft] = (),
+) -> bool:
+    """Ends the run as `status` with what is open in it (table of contract 2.9). False if the guard did not hold.
+
+    `epoch` is the fence of a worker. `usage` is that of the open step; `before` are events that come first.
+    """
+    with transaction.atomic(savepoint=False):
+        moment = now()
+        changes: dict[str, Any] = {"status": status, "required_action": None, "lease_until": None, "worker_id": ""}
+        changes |= {"last_error": last_error, "incomplete_reason": incomplete_reason}
+        if status in STAMP_AT_END:
+            changes[STAMP_AT_END[status]] = moment
+        guard = Run.objects.filter(pk=run.pk, status__in=list(only_from))
+        if not (guard if epoch is None else guard.filter(epoch=epoch)).update(**changes):
+            return False
+        ended = fresh(run)
+        drafts = [*before, *_end_open_work(ended, message_reason or MESSAGE_AT_END.get(status, ""), moment, usage)]
+        ended.usage = total_usage(ended)
+        ended.save(update_fields=["usage"])
+        Thread.objects.filter(pk=ended.thread_id, active_run_id=ended.pk).update(active_run_id=None)
+        journal.append(ended.thread_id, [*drafts, story.run_event(ended)])
+    return True
+
+
+def _end_open_work(run: Run, reason: str, moment: datetime, usage: Usage | None) -> list[Draft]:
+    drafts = []
+    for message in Message.objects.filter(run_id=run.pk, status=MessageStatus.IN_PROGRESS):
+        end_message(message, run, reason, moment)
+        drafts.append(story.message_event(message, run))
+    for step in open_steps(run):
+        step.last_error = run.last_error if run.status == RunStatus.FAILED else None
+        if step.last_error and step.last_error["code"] not in STEP_ERRORS:
+            step.last_error = {**step.last_error, "code": "server_error"}
+        step.usage = usage or step.usage
+        close_step(step, STEP_AT_END[RunStatus(run.status)], moment)
+        drafts.append(story.step_event(step, run))
+    return drafts
+
+
+def end_message(message: Message, run: Run, reason: str, moment: datetime) -> None:
+    """Closes an open message as incomplete, with the text that was logged of it and nothing else."""
+    message.status = MessageStatus.INCOMPLETE
+    message.incomplete_reason = reason
+    message.incomplete_at = moment
+    message.content = story.streamed_content(run, message.pk)
+    message.save(update_fields=["status", "incomplete_reason", "incomplete_at", "content", "superseded"])
+
+
+def close_step(step: RunStep, status: StepStatus, moment: datetime) -> None:
+    step.status = status
+    setattr(step, f"{status}_at", moment)
+    step.save(update_fields=["status", f"{status}_at", "step_details", "call_arguments", "usage", "last_error"])
+
+
+def open_steps(run: Run) -> Any:
+    return run.steps.filter(status=StepStatus.IN_PROGRESS)
+
+
+def fresh(run: Run) -> Run:
+    """The run as it is stored now. Raises the 404 of contract 4.3 if it was deleted meanwhile."""
+    found = Run.objects.filter(pk=run.pk).first()
+    if found is None:
+        raise not_found("run", run.pk)
+    return found
+
+
+def usage_of(prompt: int = 0, completion: int = 0, cached: int = 0, reasoning: int = 0) -> Usage:
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_token_details": {"cached_tokens": cached},
+        "completion_tokens_details": {"reasoning_tokens": reasoning},
+    }
+
+
+def total_usage(run: Run) -> Usage:
+    """Exactly the sum of the steps' usage (contract 10.6)."""
+    parts = [step.usage for step in run.steps.all() if step.usage]
+    return usage_of(
+        sum(part["prompt_tokens"] for part in parts),
+        sum(part["completion_tokens"] for part in parts),
+        sum(part["prompt_token_details"]["cached_tokens"] for part in parts),
+        sum(part["completion_tokens_details"]["reasoning_tokens"] for part in parts),
+    )

@@ -1,0 +1,148 @@
+"""Group commit: one thread per process that runs the runner's transitions, all that wait in one transaction (P1).
+
+Idle, a transition is committed at once. When commits crowd, the thread paces itself: the time it leaves between two
+commits lets more work gather, which costs a fraction of the CPU. A future resolves only after its commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django.db import InterfaceError, OperationalError, close_old_connections, connection, transaction
+
+logger = logging.getLogger(__name__)
+
+PACE_SECONDS = 0.005
+CROWDED_COMMITS = 20  # within the last tenth of a second
+ATTEMPTS = 3
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Callable[[], Any]
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+    result: Any = None
+    error: Exception | None = None
+
+
+class Writer:
+    """`await writer.run(work)` returns what `work()` returns, or raises what it raises, once that is committed."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[_Job] = deque()
+        self._some = threading.Condition()
+        self._urgent = False
+        self._stopping = False
+        self._commits: deque[float] = deque(maxlen=CROWDED_COMMITS)
+        self._thread = threading.Thread(target=self._loop, name="kumos-writer", daemon=True)
+        self._thread.start()
+
+    async def run[T](self, work: Callable[[], T], *, urgent: bool = True) -> T:
+        """`urgent` work does not wait for the pace: everything but streamed text."""
+        loop = asyncio.get_running_loop()
+        job = _Job(work, loop.create_future(), loop)
+        with self._some:
+            if self._stopping:
+                raise RuntimeError("the writer has stopped")
+            self._jobs.append(job)
+            self._urgent |= urgent
+            self._some.notify()
+        # A caller that is cancelled does not undo the work: it is committed, or not, as a whole.
+        return cast(T, await asyncio.shield(job.future))
+
+    def stop(self) -> None:
+        """Commits what waits, then ends the thread. Blocks until it has."""
+        with self._some:
+            self._stopping = True
+            self._some.notify()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        try:
+            while jobs := self._next():
+                self._commit(jobs)
+                self._commits.append(time.monotonic())
+                _resolve(jobs)
+                close_old_connections()
+        finally:
+            connection.close()
+
+    def _next(self) -> list[_Job]:
+        with self._some:
+            while not self._jobs and not self._stopping:
+                self._some.wait()
+            while not self._urgent and not self._stopping and (pause := self._pause()) > 0:
+                self._some.wait(pause)
+            jobs = list(self._jobs)
+            self._jobs.clear()
+            self._urgent = False
+            return jobs
+
+    def _pause(self) -> float:
+        """Seconds until the next commit may begin."""
+        if len(self._commits) < CROWDED_COMMITS:
+            return 0
+        moment = time.monotonic()
+        if moment - self._commits[0] > 0.1:
+            return 0
+        return self._commits[-1] + PACE_SECONDS - moment
+
+    def _commit(self, jobs: Sequence[_Job]) -> None:
+        try:
+            with transaction.atomic():
+                for job in jobs:
+                    job.result = job.work()
+        except Exception as error:
+            # One of them failed and took the others' work back with it: each on its own.
+            if len(jobs) == 1 and not _passing(error):
+                jobs[0].error = error
+                return
+            for job in jobs:
+                self._commit_alone(job)
+
+    def _commit_alone(self, job: _Job) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            job.error = None
+            try:
+                with transaction.atomic():
+                    job.result = job.work()
+                return
+            except Exception as error:
+                job.error = error
+                if not _passing(error) or attempt == ATTEMPTS:
+                    return
+                logger.warning("a transaction is tried again: %r", error)
+                connection.close_if_unusable_or_obsolete()
+                time.sleep(0.05 * attempt)
+
+
+def _passing(error: Exception) -> bool:
+    """Whether the same work may succeed a moment later: a lock, a deadlock, a lost connection."""
+    return isinstance(error, OperationalError | InterfaceError)
+
+
+def _resolve(jobs: Sequence[_Job]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    for job in jobs:
+        by_loop.setdefault(job.loop, []).append(job)
+    for loop, done in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_settle, done)
+
+
+def _settle(jobs: Sequence[_Job]) -> None:
+    for job in jobs:
+        if job.future.done():
+            continue
+        if job.error is not None:
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_result(job.result)
