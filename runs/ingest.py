@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import batched
@@ -73,14 +74,16 @@ class Refusal:
 def claim_files(worker_id: str, limit: int) -> list[FileClaim]:
     """Up to `limit` waiting files, oldest first, now claimed by the caller; in one transaction.
 
-    Takes over what others claimed and let go stale. A file that has ended three holders is failed instead.
+    Takes over claims that ran out. Where that happens to a file at its third attempt or later it is failed instead:
+    whatever ends its holders must not go on for ever. (Attaching a file anew moves `epoch` too, and shortens this.)
     """
     moment = clock.now()
-    free = Q(claimed_until=None) | Q(claimed_until__lt=moment)
-    waiting = VectorStoreFile.objects.filter(free, status=FileStatus.IN_PROGRESS)
+    waiting = VectorStoreFile.objects.filter(
+        Q(claimed_until=None) | Q(claimed_until__lt=moment), status=FileStatus.IN_PROGRESS
+    )
     claims = []
     with transaction.atomic():
-        waiting.filter(epoch__gte=ATTEMPTS_MAX).update(
+        waiting.filter(epoch__gte=ATTEMPTS_MAX, claimed_until__lt=moment).update(
             status=FileStatus.FAILED, last_error={"code": "server_error", "message": SERVER_ERROR}, claimed_until=None
         )
         for row in waiting.order_by("created_at", "id")[:limit]:
@@ -104,7 +107,7 @@ def claim_files(worker_id: str, limit: int) -> list[FileClaim]:
 
 
 def release(claim: FileClaim) -> None:
-    """Hands the file back, for a worker that is going away; call it when `process` has ended. Counts as an attempt."""
+    """Hands the file back, for a worker that is going away; call it when `process` has ended. Not a failed attempt."""
     _held(claim).update(claimed_until=None)
 
 
@@ -196,10 +199,11 @@ def fetch(claim: FileClaim, folder: Path) -> Source | Refusal | None:
     file = File.objects.filter(pk=claim.file_id).first()
     if file is None:
         return None
-    try:
-        return Source(Path(file.blob.path), file.filename)
-    except NotImplementedError:  # Django's word for storage that is not a directory
-        copy = folder / "source"
+    with suppress(NotImplementedError):  # Django's word for storage that is not a directory
+        original = Path(file.blob.path)
+        if original.is_file():
+            return Source(original, file.filename)
+    copy = folder / "source"
     try:
         with file.blob.open("rb") as blob, copy.open("wb") as target:
             shutil.copyfileobj(blob, target)
@@ -224,14 +228,14 @@ async def read(claim: FileClaim, source: Source, folder: Path) -> Path | Refusal
         )
         try:
             async with asyncio.timeout(READ_SECONDS):
-                await child.wait()
+                returncode = await child.wait()
         except TimeoutError:
             return Refusal("invalid_file", TOO_LONG)
         finally:
             if child.returncode is None:
                 child.kill()
                 await child.wait()
-    return verdict(claim, child.returncode, output, errors)
+    return verdict(claim, returncode, output, errors)
 
 
 def verdict(claim: FileClaim, returncode: int, output: Path, errors: Path) -> Path | Refusal:
@@ -259,7 +263,7 @@ def passages_in(path: Path) -> Iterator[str]:
 
 
 async def in_thread[**P, R](work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Database work, in a thread whose connection is closed afterwards: files are rare, idle connections are not free."""
+    """Database work, in a thread whose connection is closed afterwards: files are rare, connections not free."""
 
     def closing() -> R:
         try:
