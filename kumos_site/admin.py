@@ -1,9 +1,100 @@
-"""The admin site of Kumos."""
+"""The admin site of Kumos. Its first page says what is there, what went wrong and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from assistants import clock
+from assistants.models import ApiKey, Assistant, File, Membership, Project, Thread, VectorStore
+from runs.models import ACTIVE, Run
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A number with its name, leading to the list behind it."""
+
+    label: str
+    number: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Something a fresh installation still lacks, and where to make it."""
+
+    text: str
+    href: str
+
+
+def may_view(request: HttpRequest, model: str) -> bool:
+    app, name = model.split(".")
+    user = request.user
+    return user.has_perm(f"{app}.view_{name}") or user.has_perm(f"{app}.change_{name}")
+
+
+def cards(request: HttpRequest) -> list[Card]:
+    """Counts the viewer may see; each stops at the cap of lists, so none slows down with the table."""
+    from assistants.admin.lists import capped_count, spoken  # that package registers its pages here: this is first
+
+    runs = reverse("admin:runs_run_changelist")
+    day_ago = clock.now() - timedelta(days=1)
+    numbers: list[tuple[str, str, Callable[[], QuerySet[Any]], str]] = [
+        ("Runs at work", "runs.run", lambda: Run.objects.filter(status__in=ACTIVE), runs),
+        (
+            "Failed in 24 hours",
+            "runs.run",
+            lambda: Run.objects.filter(status="failed", created_at__gt=day_ago),
+            f"{runs}?status__exact=failed",
+        ),
+        ("Assistants", "assistants.assistant", Assistant.objects.all, ""),
+        ("Threads", "assistants.thread", Thread.objects.all, ""),
+        ("Files", "assistants.file", File.objects.all, ""),
+        ("Vector stores", "assistants.vectorstore", VectorStore.objects.all, ""),
+        ("Usable API keys", "assistants.apikey", lambda: ApiKey.objects.usable(clock.now()), ""),
+    ]
+    return [
+        Card(label, spoken(capped_count(rows())), href or reverse(f"admin:{model.replace('.', '_')}_changelist"))
+        for label, model, rows, href in numbers
+        if may_view(request, model)
+    ]
+
+
+def advice(request: HttpRequest) -> list[Advice]:
+    """What to do next, as long as a fresh installation is not ready for its first question."""
+    user = request.user
+    steps: list[Advice] = []
+    project = Project.objects.order_by("created_at").first()
+    if project is None:
+        if user.has_perm("assistants.add_project"):
+            steps.append(Advice("Make a project: everything belongs to one.", reverse("admin:assistants_project_add")))
+        return steps
+    if not Assistant.objects.exists() and user.has_perm("assistants.add_assistant"):
+        steps.append(
+            Advice("Make an assistant: a model with instructions and tools.", reverse("admin:assistants_assistant_add"))
+        )
+    if not ApiKey.objects.usable(clock.now()).exists() and user.has_perm("assistants.add_apikey"):
+        steps.append(Advice("Make an API key for your programs.", reverse("admin:assistants_apikey_add")))
+    if user.has_perm("assistants.add_membership") and not Membership.objects.filter(user_id=user.pk or 0).exists():
+        href = reverse("admin:assistants_project_change", args=[project.pk])
+        steps.append(Advice(f"Make yourself a member of “{project}”, so that the chat page lets you in.", href))
+    return steps
 
 
 class KumosAdminSite(AdminSite):
     site_header = "Kumos"
     site_title = "Kumos"
     index_title = "Overview"
+    site_url = "/chat/"
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        context = {"cards": cards(request), "advice": advice(request), **(extra_context or {})}
+        return super().index(request, context)

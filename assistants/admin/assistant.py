@@ -1,0 +1,110 @@
+"""The list of assistants and their page. What a good assistant is, `assistant_form.py` asks the API's serializer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+
+from assistants.models import Assistant, Project
+
+from . import suggestions
+from .assistant_form import AssistantForm
+from .lists import BoundedAdmin, ProjectFilter
+from .markup import chat_link, clipped, json_block, link
+
+
+@admin.register(Assistant)
+class AssistantAdmin(BoundedAdmin):
+    form = AssistantForm
+    save_as = True
+    list_display = ("title", "model", "tool_names", "project", "created_at", "try_it")
+    list_filter = (ProjectFilter,)
+    list_select_related = ("project",)
+    list_defer = ("instructions", "tool_resources", "metadata", "response_format")
+    search_fields = ("id__exact", "name")
+    search_help_text = "A part of the name, or a whole id: looked for in every project."
+    autocomplete_fields = ("project",)
+    change_form_template = "admin/assistants/assistant_page.html"
+    edited = (
+        (None, {"fields": ("project", "in_project", "name", "description", "model", "instructions")}),
+        (
+            "Tools",
+            {
+                "fields": (
+                    "file_search",
+                    ("max_num_results", "score_threshold"),
+                    "vector_store",
+                    "code_interpreter",
+                    "code_files",
+                    "functions",
+                )
+            },
+        ),
+        ("Answers", {"fields": (("temperature", "top_p"), "response_kind", "response_schema", "reasoning_effort")}),
+        ("Metadata", {"fields": ("metadata",)}),
+    )
+    only_seen = (
+        (None, {"fields": ("in_project", "name", "description", "model", "instructions")}),
+        ("Tools", {"fields": ("tools_shown", "tool_resources_shown")}),
+        ("Answers", {"fields": ("temperature", "top_p", "response_format_shown", "reasoning_effort")}),
+        ("Metadata", {"fields": ("metadata_shown",)}),
+    )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Assistant | None = None) -> Any:
+        return self.edited if obj is None or self.has_change_permission(request, obj) else self.only_seen
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Assistant | None = None) -> tuple[str, ...]:
+        return ("in_project",)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        projects = list(Project.objects.order_by("name")[:2])
+        names = suggestions.models()
+        return {
+            "model": names[0][0] if names else "",
+            **({"project": projects[0].pk} if len(projects) == 1 else {}),
+            **super().get_changeform_initial_data(request),
+        }
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        if kwargs.get("obj") is not None:
+            context["chat_link"] = chat_link(assistant=kwargs["obj"].pk)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.display(description="Name")
+    def title(self, assistant: Assistant) -> str:
+        return format_html('{}<br><span class="kumos-id">{}</span>', assistant.name or "(unnamed)", assistant.id)
+
+    @admin.display(description="Tools")
+    def tool_names(self, assistant: Assistant) -> str:
+        names = [
+            tool["function"]["name"] if tool["type"] == "function" else tool["type"].replace("_", " ")
+            for tool in assistant.tools
+        ]
+        return clipped(", ".join(names), 80) or "–"
+
+    @admin.display(description="Try it")
+    def try_it(self, assistant: Assistant) -> str:
+        return chat_link(assistant=assistant.id)
+
+    @admin.display(description="Project")
+    def in_project(self, assistant: Assistant) -> str:
+        return link(Project, assistant.project_id, str(assistant.project)) if assistant.project_id else "–"
+
+    @admin.display(description="Tools")
+    def tools_shown(self, assistant: Assistant) -> str:
+        return json_block(assistant.tools)
+
+    @admin.display(description="Tool resources")
+    def tool_resources_shown(self, assistant: Assistant) -> str:
+        return json_block(assistant.tool_resources)
+
+    @admin.display(description="Response format")
+    def response_format_shown(self, assistant: Assistant) -> str:
+        return json_block(assistant.response_format)
+
+    @admin.display(description="Metadata")
+    def metadata_shown(self, assistant: Assistant) -> str:
+        return json_block(assistant.metadata)

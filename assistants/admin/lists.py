@@ -1,0 +1,138 @@
+"""Admin lists that cost the same with a hundred rows and with a million; every ModelAdmin of Kumos starts from here.
+
+Three rules: never count further than `COUNT_CAP`, never sort a column without an index, never load what the list does
+not show. What a page of one object shows is the business of that object's module.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.admin.options import ShowFacets
+from django.contrib.admin.views.main import ChangeList
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from assistants.models import Project
+
+if TYPE_CHECKING:
+    StockAdmin = admin.ModelAdmin[Any]
+    AnyPaginator = Paginator[Any]
+else:  # Django's own classes cannot be subscripted at run time
+    StockAdmin = admin.ModelAdmin
+    AnyPaginator = Paginator
+
+COUNT_CAP = 1000
+
+
+def capped_count(rows: QuerySet[Any], cap: int = COUNT_CAP) -> int:
+    """How many rows there are, `cap + 1` standing for "more than `cap`": the database stops looking there."""
+    return rows.order_by()[: cap + 1].count()
+
+
+def spoken(count: int, cap: int = COUNT_CAP) -> str:
+    """`capped_count`'s answer for people: "12", "1,000+"."""
+    return f"{cap:,}+" if count > cap else f"{count:,}"
+
+
+class CappedPaginator(AnyPaginator):
+    """Pages over the first `COUNT_CAP` rows. Older ones are found by id: nobody turns two hundred pages."""
+
+    @cached_property
+    def found(self) -> int:
+        assert isinstance(self.object_list, QuerySet)
+        return capped_count(self.object_list)
+
+    @cached_property
+    def count(self) -> int:
+        return min(self.found, COUNT_CAP)
+
+    @property
+    def spoken(self) -> str:
+        return spoken(self.found)
+
+
+class BoundedChangeList(ChangeList):
+    """Leaves out the columns named by `list_defer`, and everything where a list must be asked for by id first."""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        rows = super().get_queryset(request, exclude_parameters)
+        assert isinstance(self.model_admin, BoundedAdmin)
+        if self.model_admin.search_first and not self.query.strip():
+            return rows.none()
+        return rows.defer(*self.model_admin.list_defer)
+
+
+class BoundedAdmin(StockAdmin):
+    """A ModelAdmin under the three rules."""
+
+    list_defer: tuple[str, ...] = ()
+    """Columns the list does not load: JSON and long texts."""
+    search_first = False
+    """True: the list is empty until somebody searches. For tables without an index on time alone."""
+
+    paginator = CappedPaginator
+    show_full_result_count = False
+    show_facets = ShowFacets.NEVER
+    list_per_page = 50
+    list_max_show_all = 0
+    sortable_by = ()
+    delete_confirmation_max_display = 50
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return BoundedChangeList
+
+
+class ReadOnlyAdmin(BoundedAdmin):
+    """What people look at and the server alone writes. Seeing it still needs the view (or change) permission."""
+
+    fieldsets = ((None, {"fields": ()}),)  # the object's page is its own template
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # Stock Django takes "may change" for "may view" here; keep that although nobody may change.
+        return super().has_view_permission(request, obj)
+
+
+class ProjectFilter(admin.SimpleListFilter):
+    """One project at a time: the index of these tables starts with the project, so its newest rows cost nothing.
+
+    Without a choice it is the first project by name, and a search by id looks in all of them.
+    """
+
+    title = "project"
+    parameter_name = "project"
+    SHOWN = 50
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(Project.objects.order_by("name").values_list("id", "name")[: self.SHOWN])
+
+    def has_output(self) -> bool:
+        return True
+
+    def chosen(self) -> str | None:
+        return self.value() or (str(self.lookup_choices[0][0]) if self.lookup_choices else None)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() is None and request.GET.get("q", "").strip():
+            return queryset
+        return queryset.filter(project_id=self.chosen())
+
+    def choices(self, changelist: Any) -> Any:
+        for key, name in self.lookup_choices:
+            yield {
+                "selected": str(key) == self.chosen(),
+                "query_string": changelist.get_query_string({self.parameter_name: key}),
+                "display": name,
+            }

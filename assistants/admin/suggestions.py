@@ -1,0 +1,30 @@
+"""What the assistant's form suggests while people type: names of models, vector stores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from assistants.models import Assistant, VectorStore
+
+from .inputs import Suggestion
+
+SUGGESTED = 100
+
+model_sources: list[Callable[[], Iterable[str]]] = []
+"""Where names of models come from: `runs.admin` puts the providers' here."""
+
+
+def models() -> list[Suggestion]:
+    """What the providers name, then what assistants use, each once."""
+    used = Assistant.objects.order_by("pk").values_list("model", flat=True)[:SUGGESTED]
+    names = dict.fromkeys([*(name for source in model_sources for name in source()), *used])
+    return [(name, "") for name in names]
+
+
+def vector_stores(project_id: str) -> list[Suggestion]:
+    """The newest stores of a project; while none is chosen (an empty id), some of any project, with its name."""
+    stores = VectorStore.objects.filter(covers_project=False).select_related("project")
+    stores = (
+        stores.filter(project_id=project_id).order_by("-created_at", "-id") if project_id else stores.order_by("pk")
+    )
+    return [(store.id, f"{store} · {store.project}") for store in stores[:SUGGESTED]]
