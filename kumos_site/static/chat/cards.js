@@ -1,9 +1,13 @@
 // Tool calls as cards: name, main argument, clock, and what came of it; a box for the output where a run waits for one.
 
-import { element, setText } from "./nodes.js";
+import { drawing, element, setText } from "./nodes.js";
 import { nameOf } from "./thread.js";
 
-const SIGNS = { file_search: "⌕", code_interpreter: "›_", function: "ƒ" };
+const SIGNS = {
+  file_search: "M7 2.5a4.5 4.5 0 1 1 0 9a4.5 4.5 0 1 1 0-9M10.3 10.3 14 14",
+  code_interpreter: "M3 4.5 6.5 8 3 11.5M8.5 12H13",
+  function: "M12 3.2c-2.6-1-3.800.1-4.1 2.3L6.900 11.2c-.3 1.900-1.400 2.500-3.200 1.800M5.200 6.700h5.400",
+};
 const TITLES = { file_search: "Search files", code_interpreter: "Run code" };
 
 function parsed(json) {
@@ -46,7 +50,7 @@ function pretty(json) {
 
 export class Card {
   constructor(call) {
-    this.sign = element("span", { className: "card-sign", "aria-hidden": "true" }, SIGNS[call.type] ?? "•");
+    this.sign = drawing("card-sign", SIGNS[call.type] ?? SIGNS.function);
     this.name = element("span", { className: "card-name" });
     this.main = element("span", { className: "card-main" });
     this.clock = element("span", { className: "card-clock" });

@@ -58,6 +58,12 @@ class Chat {
       this.drawAssistant();
     });
     $("menu").addEventListener("click", () => this.showMenu(!document.body.classList.contains("menu-open")));
+    $("sidebar").addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !document.body.classList.contains("menu-open")) return;
+      event.stopPropagation();
+      this.showMenu(false);
+      $("menu").focus();
+    });
     $("veil").addEventListener("click", () => this.showMenu(false));
     window.addEventListener("popstate", () => this.show(this.threadInAddress()));
     window.addEventListener("online", () => this.stream?.resume());
@@ -262,7 +268,7 @@ class Chat {
     this.composer.setActive(run !== null);
     if (model.id) this.sidebar.setActive(model.id, run !== null);
     if (!this.loaded) return;
-    this.drawHead(run);
+    this.drawHead();
     this.announce();
     this.transcript.draw();
   }
@@ -298,8 +304,10 @@ class Chat {
   fillPicker() {
     const options = [...this.assistants.values()].map((one) => element("option", { value: one.id }, one.name || one.id));
     $("assistant").replaceChildren(...options);
-    const choice = localStorage.getItem(CHOICE);
-    if (this.assistants.has(choice)) $("assistant").value = choice;
+    const choice = this.assistants.get(localStorage.getItem(CHOICE));
+    // A newcomer meets the newest assistant that has questions to start with.
+    const first = choice ?? [...this.assistants.values()].find((one) => startersOf(one).length > 0);
+    if (first) $("assistant").value = first.id;
     this.drawAssistant();
   }
 

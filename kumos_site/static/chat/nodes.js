@@ -11,6 +11,18 @@ export function element(tag, properties = {}, ...children) {
   return node;
 }
 
+/** A small line drawing, 16 by 16, in the colour of the text. */
+export function drawing(className, path) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  line.setAttribute("d", path);
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("class", className);
+  svg.setAttribute("aria-hidden", "true");
+  svg.append(line);
+  return svg;
+}
+
 /** Set the text only where it differs, so that nothing is repainted and no selection is lost. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;

@@ -3,8 +3,9 @@
 import { CONTENT, get } from "./api.js";
 import { element } from "./nodes.js";
 
-/** The result a marker 【n:m†…】 points at, first; then what else the same file gave. */
-function passagesOf(results, cite) {
+/** Of one step's results: the one a marker 【n:m†…】 points at, first; then what else the same file gave. */
+function passagesOf(step, cite) {
+  const results = step.step_details.tool_calls.flatMap((call) => call.file_search?.results ?? []);
   const inFile = results.filter((result) => result.file_id === cite.fileId);
   const position = Number(/^【\d+:(\d+)/.exec(cite.text)?.[1]);
   const cited = results[position];
@@ -42,14 +43,13 @@ export class Sources {
   }
 
   show(steps, cite, number) {
-    const searches = steps.flatMap((step) => step.step_details.tool_calls).filter((call) => call.type === "file_search");
-    const passages = searches.flatMap((call) => passagesOf(call.file_search.results, cite));
+    const passages = steps.flatMap((step) => passagesOf(step, cite));
     if (passages.length === 0) {
       this.body.replaceChildren(element("p", { className: "quiet" }, "The passage is no longer kept."));
       return;
     }
     const [first, ...others] = passages.map((passage) => this.passage(passage));
-    const nodes = [element("p", { className: "quiet" }, `Source ${number}, marked ${cite.text}`), first];
+    const nodes = [element("p", { className: "quiet" }, `Source ${number}: the passage behind this statement`), first];
     if (others.length) nodes.push(element("h3", {}, "Also found in this file"), ...others);
     this.body.replaceChildren(...nodes);
   }

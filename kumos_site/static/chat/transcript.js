@@ -114,8 +114,12 @@ class Answer {
       this.listSource(cite);
     }
     const number = this.numbers.get(cite.fileId);
-    const chip = element("button", { type: "button", className: "chip", "aria-label": `Source ${number}` }, String(number));
-    chip.addEventListener("click", () => this.open(cite, chip));
+    // A link, because a button may be torn from its sentence at the end of a line.
+    const chip = element("a", { href: "#panel", className: "chip", "aria-label": `Source ${number}` }, String(number));
+    chip.addEventListener("click", (event) => {
+      event.preventDefault();
+      this.open(cite, chip);
+    });
     this.page.fileName(cite.fileId).then((name) => (chip.title = name));
     return chip;
   }
