@@ -107,8 +107,8 @@ def value_for(schema: Any, root: Mapping[str, Any], source: Source, name: str, d
     return string_for(schema, source, name)
 
 
-def plain(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`schema` with its local $ref followed and its first useful alternative chosen."""
+def plain(schema: Any, root: Mapping[str, Any], *, merge: bool = True) -> Mapping[str, Any]:
+    """`schema` with its local $ref followed, its first useful alternative chosen, and its allOf merged (one deep)."""
     for _ in range(DEPTH_MAX):
         if not isinstance(schema, Mapping):
             return {}
@@ -121,8 +121,8 @@ def plain(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
             schema = next((one for one in alternatives if one != {"type": "null"}), {})
         elif parts := schema.get("allOf"):
             merged = {key: value for key, value in schema.items() if key != "allOf"}
-            for part in parts:
-                merged |= plain(part, root)
+            for part in parts if merge else ():
+                merged |= plain(part, root, merge=False)
             schema = merged
         else:
             return schema

@@ -203,7 +203,7 @@ def directed(request: CompletionRequest, text: str, *, answered: bool) -> Script
     if not (match := re.match(r"!(echo|long|length|filter|fail|stall|call|loop)\b\s*(.*)", text, re.DOTALL)):
         return None
     name, rest = match[1], match[2]
-    number = int(found[0]) if (found := re.search(r"\d{1,6}", rest)) else 1
+    number = int(found[0]) if (found := re.search(r"\d{1,5}", rest)) else 1
     match name:
         case "echo":
             return spoken(rest)
@@ -224,7 +224,7 @@ def directed(request: CompletionRequest, text: str, *, answered: bool) -> Script
 
 
 def failing(rest: str) -> Script:
-    match = re.match(r"(\w+)(?:\s+after\s+(\d{1,6}))?", rest)
+    match = re.match(r"(\w+)(?:\s+after\s+(\d{1,5}))?", rest)
     asked = match[1] if match else "server_error"
     code: ErrorCode = next((code for code in get_args(ErrorCode) if code == asked), "server_error")
     words = int(match[2]) if match and match[2] else 0

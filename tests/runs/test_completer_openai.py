@@ -1,0 +1,488 @@
+"""openai_compatible.py against a real server that misbehaves: every mode ends in the right events or error."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import httpx
+import pytest
+from asgiref.sync import async_to_sync
+from pytest_django.fixtures import Settings
+
+from runs.completers import (
+    CompleterError,
+    CompleterEvent,
+    CompletionRequest,
+    Finish,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
+from runs.completers.chunks import Answer, Cut, Lines, Malformed
+from runs.completers.openai_compatible import (
+    RETRY_AFTER_SECONDS_MAX,
+    OpenAICompatibleCompleter,
+    close_client,
+    pause_before,
+    retry_after,
+)
+from tests.upstream import Upstream, expected_text, words
+
+KEY = "sk-outer-secret-key"
+PROMPT = "Tell me about clouds."
+BOUND_SECONDS = 20.0
+
+
+@pytest.fixture(autouse=True)
+def short_limits(settings: Settings) -> None:
+    settings.KUMOS_UPSTREAM_IDLE_SECONDS = 0.4
+    settings.KUMOS_UPSTREAM_CONNECT_SECONDS = 2
+    settings.KUMOS_UPSTREAM_ATTEMPTS = 2
+
+
+@pytest.fixture
+def up() -> Iterator[Upstream]:
+    with Upstream() as upstream:
+        yield upstream
+
+
+def asked(model: str, **fields: Any) -> CompletionRequest:
+    return CompletionRequest(
+        model=model, messages=fields.pop("messages", [{"role": "user", "content": PROMPT}]), **fields
+    )
+
+
+@async_to_sync
+async def events_of(base_url: str, request: CompletionRequest, key: str = KEY, **more: Any) -> list[CompleterEvent]:
+    try:
+        async with asyncio.timeout(BOUND_SECONDS):
+            return [event async for event in OpenAICompatibleCompleter(base_url, key, **more).stream(request)]
+    finally:
+        await close_client()
+
+
+def error_of(up: Upstream, model: str, **fields: Any) -> CompleterError:
+    with pytest.raises(CompleterError) as caught:
+        events_of(up.base_url, asked(model, **fields))
+    return caught.value
+
+
+def text_of(events: list[CompleterEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+# What works -----------------------------------------------------------------------------------------------------------
+
+
+def test_text_comes_in_pieces_then_usage_then_finish(up: Upstream) -> None:
+    *deltas, usage, finish = events_of(up.base_url, asked("ok"))
+    assert text_of(deltas) == expected_text(PROMPT)
+    assert len(deltas) == len(expected_text(PROMPT).split())
+    assert usage == Usage(prompt_tokens=4, completion_tokens=len(deltas))
+    assert finish == Finish("stop")
+    assert up.aborted == 0
+
+
+def test_each_word_is_given_when_it_comes(up: Upstream) -> None:
+    """The server sends the next word only after the last one was seen: buffering anywhere would hang."""
+
+    @async_to_sync
+    async def stepwise() -> list[CompleterEvent]:
+        seen: list[CompleterEvent] = []
+        async with asyncio.timeout(BOUND_SECONDS), aclosing(stream_of(up, "gated:5")) as events:
+            up.release()
+            async for event in events:
+                seen.append(event)
+                if isinstance(event, TextDelta):
+                    up.release()
+        await close_client()
+        return seen
+
+    assert text_of(stepwise()) == words(5)
+
+
+def stream_of(up: Upstream, model: str) -> Any:
+    return OpenAICompatibleCompleter(up.base_url, KEY).stream(asked(model))
+
+
+def test_request_holds_only_what_differs_from_the_defaults(up: Upstream) -> None:
+    events_of(up.base_url, asked("ok"))
+    body = up.calls[0].body
+    assert body.keys() == {"model", "messages", "stream", "stream_options"}
+    assert up.calls[0].headers["authorization"] == f"Bearer {KEY}"
+    tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
+    fields: dict[str, Any] = {
+        "tool_choice": "required",
+        "temperature": 0.2,
+        "top_p": 0.5,
+        "response_format": {"type": "json_object"},
+        "max_completion_tokens": 9,
+        "parallel_tool_calls": False,
+        "reasoning_effort": "low",
+    }
+    events_of(up.base_url, asked("ok", tools=[tool], **fields), key="")
+    sent = up.calls[1].body
+    assert {name: sent[name] for name in fields} == fields
+    assert sent["tools"] == [tool]
+    assert "authorization" not in up.calls[1].headers
+
+
+def test_a_field_that_the_server_refuses_is_left_out(up: Upstream) -> None:
+    events = events_of(up.base_url, asked("refuses:stream_options"))
+    assert text_of(events) == expected_text(PROMPT)
+    events = events_of(up.base_url, asked("refuses:max_completion_tokens", max_completion_tokens=7))
+    assert events[-1] == Finish("stop")
+    assert up.calls[-1].body["max_tokens"] == 7
+    assert "max_completion_tokens" not in up.calls[-1].body
+
+
+def test_limit_field_of_older_servers(up: Upstream) -> None:
+    events_of(up.base_url, asked("ok", max_completion_tokens=7), limit_field="max_tokens")
+    assert up.calls[0].body["max_tokens"] == 7
+
+
+def test_tool_call_streams_its_arguments(up: Upstream) -> None:
+    events = events_of(up.base_url, asked('tool:get_weather:{"city": "Oslo"}'))
+    first, *rest = [event for event in events if isinstance(event, ToolCallDelta)]
+    assert (first.index, first.name, first.id.startswith("call_")) == (0, "get_weather", True)
+    assert {(piece.id, piece.name) for piece in rest} == {("", "")}
+    assert first.arguments + "".join(piece.arguments for piece in rest) == '{"city": "Oslo"}'
+    assert events[-1] == Finish("tool_calls")
+
+
+@pytest.mark.parametrize("mode", ["json-not-sse", "no-done", "finish-hangs", "done-hangs"])
+def test_odd_but_whole_answers_are_answers(up: Upstream, mode: str) -> None:
+    events = events_of(up.base_url, asked(mode))
+    assert text_of(events) == expected_text(PROMPT)
+    assert events[-1] == Finish("stop")
+
+
+def test_without_usage_none_is_reported(up: Upstream) -> None:
+    events = events_of(up.base_url, asked("no-usage"))
+    assert not [event for event in events if isinstance(event, Usage)]
+    assert events[-1] == Finish("stop")
+
+
+@pytest.mark.parametrize("mode", ["503-then-ok", "429:1", "cut-once"])
+def test_fault_before_the_first_event_is_tried_again(up: Upstream, mode: str) -> None:
+    events = events_of(up.base_url, asked(mode))
+    assert text_of(events) == expected_text(PROMPT)
+    assert len(up.calls) == 2
+
+
+def test_more_than_a_hundred_streams_at_once(up: Upstream, settings: Settings) -> None:
+    """httpx's own cap would let 100 through and starve the rest."""
+    settings.KUMOS_UPSTREAM_IDLE_SECONDS = BOUND_SECONDS
+
+    @async_to_sync
+    async def together() -> list[str]:
+        async def one() -> str:
+            return "".join([e.text async for e in stream_of(up, "gated:1") if isinstance(e, TextDelta)])
+
+        tasks = [asyncio.create_task(one()) for _ in range(120)]
+        await asyncio.to_thread(up.wait_for_calls, 120)
+        up.release(120)
+        async with asyncio.timeout(BOUND_SECONDS):
+            texts = await asyncio.gather(*tasks)
+        await close_client()
+        return texts
+
+    assert together() == [words(1)] * 120
+
+
+# What fails -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "code", "calls", "said"),
+    [
+        ("429", "rate_limit_exceeded", 2, "Rate limit reached"),
+        ("500", "server_error", 2, "500"),
+        ("408", "server_error", 2, "408"),
+        ("drop", "server_error", 2, "broke"),
+        ("error-chunk", "server_error", 2, "The engine broke."),
+        ("error-chunk:rate_limit_exceeded", "rate_limit_exceeded", 2, "The engine broke."),
+        ("error-chunk:content_filter", "invalid_prompt", 1, "The engine broke."),
+        ("slow-first:30", "server_error", 2, "silent"),
+        ("keepalive-forever", "server_error", 2, "silent"),
+        ("400", "server_error", 1, "Unknown parameter"),
+        ("400-context", "invalid_prompt", 1, "maximum context length"),
+        ("401", "server_error", 1, "OPENAI_API_KEY"),
+        ("404", "server_error", 1, "does not exist"),
+        ("redirect", "server_error", 1, "redirects"),
+        ("html", "server_error", 1, "web page"),
+        ("huge-line", "server_error", 1, "1 MB"),
+        # Behind the first event, nothing is tried again.
+        ("stall", "server_error", 1, "silent"),
+        ("cut", "server_error", 1, "broke"),
+        ("rst", "server_error", 1, "broke"),
+        ("garbage", "server_error", 1, "not a JSON object"),
+        ("no-finish", "server_error", 1, "cut"),
+        ("huge-text", "server_error", 1, "10 MB"),
+        ("many-calls", "server_error", 1, "128"),
+    ],
+)
+def test_fault_has_its_code_and_its_reason(up: Upstream, mode: str, code: str, calls: int, said: str) -> None:
+    error = error_of(up, mode)
+    assert error.code == code
+    assert said in error.message
+    assert len(up.calls) == calls
+    up.wait_until_idle()
+
+
+def test_text_before_a_cut_is_given(up: Upstream) -> None:
+    @async_to_sync
+    async def until_the_cut() -> str:
+        seen = ""
+        try:
+            async for event in stream_of(up, "cut"):
+                assert isinstance(event, TextDelta)
+                seen += event.text
+        except CompleterError:
+            await close_client()
+        return seen
+
+    assert until_the_cut() == "Half a "
+
+
+@pytest.mark.parametrize("mode", ["401", "500", "404"])
+def test_no_secret_and_no_address_in_an_error(up: Upstream, mode: str) -> None:
+    """The server echoes keys and inner addresses with credentials, as real ones do."""
+    up.queue("401" if mode == "401" else mode)
+    base = up.base_url.replace("127.0.0.1", "admin:pa55word@127.0.0.1")
+    with pytest.raises(CompleterError) as caught:
+        events_of(base, asked(mode))
+    told = repr(caught.value) + repr(caught.value.__context__)
+    for secret in (KEY, "sk-inner-secret", "hunter2", "pa55word", str(up.port)):
+        assert secret not in told
+
+
+def test_nobody_listens(settings: Settings) -> None:
+    with Upstream() as gone:
+        address = gone.base_url
+    with pytest.raises(CompleterError, match="cannot be reached") as caught:
+        events_of(address, asked("ok"))
+    assert caught.value.code == "server_error"
+
+
+def test_key_that_no_header_can_hold(up: Upstream) -> None:
+    with pytest.raises(CompleterError) as caught:
+        events_of(up.base_url, asked("ok"), key="sk-with\nnewline")
+    assert caught.value.code == "server_error"
+    assert "newline" not in caught.value.message
+    assert up.calls == []
+
+
+# Leaving --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["endless", "stall", "gated:2"])
+def test_closing_the_iterator_hangs_up_at_once(up: Upstream, mode: str) -> None:
+    @async_to_sync
+    async def leave() -> None:
+        up.release()
+        async with asyncio.timeout(BOUND_SECONDS), aclosing(stream_of(up, mode)) as events:
+            await anext(events)
+        await asyncio.to_thread(up.wait_for_aborted, 1, 1.0)
+        await close_client()
+
+    leave()
+    assert up.open == 0
+
+
+@pytest.mark.parametrize("mode", ["stall:0", "slow-first:30"])
+def test_cancelling_a_waiting_task_hangs_up_at_once(up: Upstream, mode: str, settings: Settings) -> None:
+    settings.KUMOS_UPSTREAM_IDLE_SECONDS = 30
+
+    @async_to_sync
+    async def cancel() -> None:
+        async def read_all() -> list[CompleterEvent]:
+            events: AsyncIterator[CompleterEvent] = stream_of(up, mode)
+            return [event async for event in events]
+
+        task = asyncio.create_task(read_all())
+        await asyncio.to_thread(up.wait_for_calls, 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.to_thread(up.wait_for_aborted, 1, 1.0)
+        await close_client()
+
+    cancel()
+
+
+def test_a_slow_reader_is_not_taken_for_a_silent_server(up: Upstream, settings: Settings) -> None:
+    """The reader takes longer than the idle limit over each event, and only then the server says the next word."""
+    settings.KUMOS_UPSTREAM_IDLE_SECONDS = 0.2
+
+    @async_to_sync
+    async def slowly() -> list[CompleterEvent]:
+        seen = []
+        up.release()
+        async for event in stream_of(up, "gated:3"):
+            seen.append(event)
+            await asyncio.sleep(0.25)
+            up.release()
+        await close_client()
+        return seen
+
+    assert text_of(slowly()) == words(3)
+
+
+# Pauses ---------------------------------------------------------------------------------------------------------------
+
+
+def test_retry_after_is_waited_for(up: Upstream) -> None:
+    started = time.monotonic()
+    events_of(up.base_url, asked("429:1:0.6"))
+    assert time.monotonic() - started >= 0.6
+
+
+def test_pauses_are_bounded_and_spread() -> None:
+    assert pause_before(1, 100_000.0) <= RETRY_AFTER_SECONDS_MAX * 1.1
+    assert pause_before(40, None) <= 8
+    assert len({pause_before(3, None) for _ in range(10)}) > 1
+    assert max(pause_before(1, None) for _ in range(50)) < min(pause_before(4, None) for _ in range(50))
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "3"}, 3.0),
+        ({"retry-after-ms": "250", "retry-after": "3"}, 0.25),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-5"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "Mon, 01 Jan 2001 00:00:00 GMT"}, 0.0),
+        ({}, None),
+    ],
+)
+def test_retry_after_forms(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(httpx.Headers(headers)) == seconds
+
+
+def test_retry_after_as_a_date() -> None:
+    later = datetime.now(UTC) + timedelta(seconds=20)
+    seconds = retry_after(httpx.Headers({"retry-after": format_datetime(later)}))
+    assert seconds is not None
+    assert 15 < seconds <= 20
+
+
+# Chunks of servers that differ ----------------------------------------------------------------------------------------
+
+
+def calls_from(*pieces: Any) -> list[tuple[str, str, str]]:
+    """(id, name, arguments) of each call, from the `tool_calls` entries of one chunk each."""
+    answer = Answer()
+    found: dict[int, tuple[str, str, str]] = {}
+    for piece in pieces:
+        for event in answer.events({"choices": [{"delta": {"tool_calls": [piece]}}]}):
+            assert isinstance(event, ToolCallDelta)
+            id, name, arguments = found.get(event.index, ("", "", ""))
+            assert (not id) == bool(event.id), "id and name come once, with the first piece"
+            assert event.index <= len(found), "calls start in index order"
+            found[event.index] = (id + event.id, name + event.name, arguments + event.arguments)
+    answer.events({"choices": [{"finish_reason": "stop"}]})
+    assert answer.ending() == [Finish("tool_calls")]
+    return list(found.values())
+
+
+def piece(arguments: Any = None, **fields: Any) -> dict[str, Any]:
+    function = {"name": fields.pop("name", None), "arguments": arguments}
+    return {"function": {key: value for key, value in function.items() if value is not None}, **fields}
+
+
+def test_calls_as_different_servers_send_them() -> None:
+    assert calls_from(piece("", index=0, id="a", name="f"), piece("{", index=0), piece("}", index=0)) == [
+        ("a", "f", "{}")
+    ]
+    assert calls_from(piece("{}", index=0, id="a", name="f"), piece("{}", index=1, id="b", name="g")) == [
+        ("a", "f", "{}"),
+        ("b", "g", "{}"),
+    ]
+    # Without an index; the id says which.
+    assert calls_from(piece("{", id="a", name="f"), piece("}"), piece("{}", id="b", name="g")) == [
+        ("a", "f", "{}"),
+        ("b", "g", "{}"),
+    ]
+    # Every call whole, at index 0.
+    assert calls_from(piece("{}", index=0, id="a", name="f"), piece("{}", index=0, id="b", name="g")) == [
+        ("a", "f", "{}"),
+        ("b", "g", "{}"),
+    ]
+    # Id and name with every piece.
+    assert calls_from(piece("{", index=0, id="a", name="f"), piece("}", index=0, id="a", name="f")) == [
+        ("a", "f", "{}")
+    ]
+    # The name later than the first arguments; indexes that start anywhere; arguments as an object.
+    assert calls_from(piece("{", index=7, id="a"), piece("}", index=7, name="f")) == [("a", "f", "{}")]
+    assert calls_from(piece({"x": 1}, index=0, id="a", name="f")) == [("a", "f", '{"x":1}')]
+
+
+def test_a_call_without_an_id_gets_one() -> None:
+    [(id, name, arguments)] = calls_from(piece("{}", index=0, name="f"))
+    assert id.startswith("call_")
+    assert (name, arguments) == ("f", "{}")
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {},
+        {"choices": None},
+        {"choices": []},
+        {"choices": [None]},
+        {"choices": [{"delta": None}]},
+        {"choices": [{"delta": {"content": 7, "tool_calls": "x"}}]},
+        {"choices": [{"delta": {"tool_calls": [None]}}]},
+        {"choices": {"0": 1}, "usage": [1]},
+        {"usage": {"prompt_tokens": -1, "completion_tokens": "many"}},
+    ],
+)
+def test_shapes_that_mean_nothing_do_nothing(chunk: dict[str, Any]) -> None:
+    answer = Answer()
+    assert answer.events(chunk) == []
+    with pytest.raises(Cut):
+        answer.ending()
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("stop", "stop"),
+        ("length", "length"),
+        ("content_filter", "content_filter"),
+        ("eos", "stop"),
+        ("tool_calls", "stop"),
+    ],
+)
+def test_finish_reasons(reason: str, expected: str) -> None:
+    answer = Answer()
+    answer.events({"choices": [{"delta": {"content": "x"}, "finish_reason": reason}]})
+    assert answer.ending() == [Finish(expected)]  # type: ignore[arg-type]
+
+
+def test_lines_are_the_same_however_the_bytes_are_cut() -> None:
+    stream = 'data: {"a": "é\u2028"}\r\n\r\n: ping\ndata: [DONE]\n\n'.encode()
+    expected = Lines().feed(stream)
+    assert len(expected) == 5
+    for size in range(1, len(stream)):
+        lines = Lines()
+        found: list[bytes] = []
+        for start in range(0, len(stream), size):
+            found += lines.feed(stream[start : start + size])
+        assert found == expected
+
+
+def test_a_line_without_an_end_is_not_kept_for_ever() -> None:
+    lines = Lines()
+    piece = b"x" * 512 * 1024
+    assert [lines.feed(piece), lines.feed(piece)] == [[], []]
+    with pytest.raises(Malformed):
+        lines.feed(b"x")
