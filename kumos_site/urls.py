@@ -1,10 +1,40 @@
-"""Where everything is: /v1 (the API), /chat/ (the page), /admin/, /health/."""
+"""Where everything is: /v1 (the API), /chat/ (the page), /admin/, /login/ (the one-time link), /health/."""
 
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import path
+from django.http import HttpRequest, HttpResponse
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from assistants.errors import SERVER_FAULT, ApiError, error_response, unknown_url
+from kumos_site import health, login
 
 urlpatterns = [
+    # `runs/stream` before `runs/{run_id}`, and `threads/runs` before `threads/{thread_id}`.
+    path("v1/", include("streaming.urls")),
+    path("v1/", include("runs.urls")),
+    path("v1/", include("assistants.urls")),
+    path("chat/", include("kumos_site.chat.urls")),
     path("admin/", admin.site.urls),
+    path("login/<str:uid>/<str:token>/", login.one_time, name="one-time-login"),
+    path("health/live", health.live),
+    path("health/ready", health.ready),
+    path("", RedirectView.as_view(url="/chat/")),
 ]
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if request.path.startswith("/v1/"):
+        return error_response(unknown_url(request), request)
+    return HttpResponse("There is no such page.", status=404, content_type="text/plain")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    if request.path.startswith("/v1/"):
+        return error_response(ApiError(SERVER_FAULT, status=500, type="server_error"), request)
+    return HttpResponse("Something went wrong.", status=500, content_type="text/plain")
+
+
+handler404 = page_not_found
+handler500 = server_error

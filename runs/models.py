@@ -115,7 +115,9 @@ class RunStep(models.Model):
     type = models.CharField(max_length=32, choices=StepType.choices)
     status = models.CharField(max_length=16, choices=StepStatus.choices, default=StepStatus.IN_PROGRESS)
     step_details = models.JSONField(default=dict)
-    call_arguments = models.JSONField(default=dict, blank=True)  # call id → arguments, where the wire does not show them
+    call_arguments = models.JSONField(
+        default=dict, blank=True
+    )  # call id → arguments, where the wire does not show them
     last_error = models.JSONField(null=True, blank=True)
     usage = models.JSONField(null=True, blank=True)
     metadata = models.JSONField(default=dict, blank=True)

@@ -1,4 +1,4 @@
-"""Writing one open step of a run while the model speaks. At most one append is under way; what arrives meanwhile merges.
+"""Writing one open step of a run while the model speaks. At most one append is under way; what comes meanwhile merges.
 
 So a reader of a quick model is never behind by more than one commit, and a slow disk makes larger deltas, not a queue.
 """

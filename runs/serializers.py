@@ -1,4 +1,4 @@
-"""Runs and steps as the wire shows them (contract 2.8, 2.13), in REST answers and in events alike."""
+"""Runs and steps on the wire (contract 2.8, 2.12, 2.13): what answers and events show, and what clients send."""
 
 from __future__ import annotations
 
@@ -6,10 +6,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from assistants.clock import unix
+from assistants.serializers.assistant import MODEL_MAX
+from assistants.serializers.fields import (
+    INSTRUCTIONS_MAX,
+    Array,
+    Boolean,
+    ClosedSerializer,
+    Enum,
+    Integer,
+    Metadata,
+    String,
+)
+from assistants.serializers.message import MessageInput
+from assistants.serializers.options import ReasoningEffort, ResponseFormat, Temperature, TopP, TruncationStrategy
+from assistants.serializers.thread import ThreadInput
+from assistants.serializers.tools import NewToolResources, ToolChoice, Tools
 from runs.models import TERMINAL, Run, RunStatus, RunStep, StepStatus
 
 INCLUDE_CONTENT = "step_details.tool_calls[*].file_search.results[*].content"
 """The only value of `include[]`."""
+RUN_TOOLS_MAX = 20
 
 
 def run_object(run: Run) -> dict[str, Any]:
@@ -86,3 +102,62 @@ def without_content(details: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _bare(result: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in result.items() if key != "content"}
+
+
+# What clients send ---------------------------------------------------------------------------------------------------
+
+
+def Include(**kwargs: Any) -> Array:
+    return Array(Enum(INCLUDE_CONTENT), of="strings", required=False, allow_null=True, **kwargs)
+
+
+class RunFields(ClosedSerializer):
+    """What POST …/runs and POST /threads/runs share: the assistant, and what to do differently from it."""
+
+    assistant_id = String(min=1)
+    model = String(max=MODEL_MAX, min=1, required=False, allow_null=True)
+    instructions = String(max=INSTRUCTIONS_MAX, required=False, allow_null=True)
+    tools = Tools(max=RUN_TOOLS_MAX, required=False, allow_null=True)
+    metadata = Metadata()
+    temperature = Temperature()
+    top_p = TopP()
+    stream = Boolean(required=False, allow_null=True)
+    max_prompt_tokens = Integer(min=256, required=False, allow_null=True)
+    max_completion_tokens = Integer(min=256, required=False, allow_null=True)
+    truncation_strategy = TruncationStrategy()
+    tool_choice = ToolChoice(required=False, allow_null=True)
+    response_format = ResponseFormat()
+    parallel_tool_calls = Boolean(required=False)
+
+
+class RunInput(RunFields):
+    """POST /threads/{thread_id}/runs (contract 2.8)."""
+
+    additional_instructions = String(max=INSTRUCTIONS_MAX, required=False, allow_null=True)
+    additional_messages = Array(MessageInput(), required=False, allow_null=True)
+    reasoning_effort = ReasoningEffort()
+
+
+class RunThread(ThreadInput):
+    """The `thread` of POST /threads/runs: clients send whole thread objects, so what is unknown is ignored (10.14)."""
+
+    closed = False
+
+
+class ThreadRunInput(RunFields):
+    """POST /threads/runs."""
+
+    thread = RunThread(required=False, allow_null=True)
+    tool_resources = NewToolResources(required=False, allow_null=True)
+
+
+class ToolOutput(ClosedSerializer):
+    tool_call_id = String(min=1)
+    output = String()
+
+
+class ToolOutputs(ClosedSerializer):
+    """POST …/submit_tool_outputs (contract 2.12)."""
+
+    tool_outputs = Array(ToolOutput())
+    stream = Boolean(required=False, allow_null=True)

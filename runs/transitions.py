@@ -72,9 +72,23 @@ def _insert(
             "Run creation requires a Thread with a user message or an assistant with instructions.",
             code="invalid_thread",
         )
+    if thread.tool_resources:
+        run.tool_resources = joined_resources(run.tool_resources, thread.tool_resources)
+        run.save(update_fields=["tool_resources"])
     bell.ring_runner("run.queued")
     entries = journal.append(thread.pk, [*before, story.run_event(run, "created"), story.run_event(run)])
     return Created(run, entries[0].seq - 1)
+
+
+def joined_resources(*owners: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The tool resources of assistant and thread, used together (contract 2.4)."""
+    joined: dict[str, dict[str, list[str]]] = {}
+    for resources in owners:
+        for tool, lists in (resources or {}).items():
+            for name, ids in lists.items():
+                known = joined.setdefault(tool, {}).setdefault(name, [])
+                known.extend(id for id in ids if id not in known)
+    return joined
 
 
 # Asking something of a run --------------------------------------------------------------------------------------------

@@ -2,10 +2,10 @@
 
 from assistants.admin import suggestions
 from assistants.admin import thread as thread_admin
+from runs.completers import providers
 
 from . import run, worker  # noqa: F401
-from .model import known_models
 from .run import runs_of_thread
 
 thread_admin.beside.append(runs_of_thread)
-suggestions.model_sources.append(known_models)
+suggestions.model_sources.append(providers.models)

@@ -1,11 +1,12 @@
-"""The list of runs and the page of one run. What the page tells is put together in `story.py`."""
+"""The list of runs and the page of one run. What the page tells is put together in `timeline.py`."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin import ActionLocation
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -26,12 +27,15 @@ from assistants.admin.markup import (
     moment,
     page_of,
 )
+from assistants.errors import ApiError
 from assistants.models import Assistant, Message, Project, Thread
 from runs.models import ACTIVE, Run, RunStatus
+from runs.transitions import cancel_run
 
-from .story import STEPS_SHOWN, log_of, steps_of
+from .timeline import STEPS_SHOWN, log_of, steps_of
 
 RUNS_BESIDE = 50
+CANCELLED_AT_ONCE = 500
 
 
 def ended(run: Run) -> datetime | None:
@@ -84,12 +88,40 @@ class RunAdmin(ReadOnlyAdmin):
     search_fields = ("id__exact", "thread_id__exact")
     search_help_text = "The whole id of a run or of a thread."
     change_form_template = "admin/runs/run/page.html"
+    actions = ("cancel",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: QuerySet[Any] = super().get_queryset(request)
         name = Assistant.objects.filter(pk=OuterRef("assistant_id")).values("name")[:1]
-        rows = rows.annotate(assistant_name=Subquery(name))
-        return rows
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(assistant_name=Subquery(name))
+        return rows.all()
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("runs.change_run")
+
+    @admin.action(
+        permissions=["cancel"],
+        description="Cancel this run",
+        description_plural="Cancel selected runs",
+        location=(ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM),
+    )
+    def cancel(self, request: HttpRequest, runs: QuerySet[Run]) -> None:
+        active = list(runs.filter(status__in=ACTIVE)[:CANCELLED_AT_ONCE])
+        cancelled = 0
+        for run in active:
+            try:
+                cancel_run(run)
+            except ApiError as error:  # it ended meanwhile
+                self.message_user(request, f"{run.pk}: {error}", messages.WARNING)
+            else:
+                cancelled += 1
+                self.log_change(request, run, "Cancelled.")
+        if len(active) == CANCELLED_AT_ONCE:
+            text = f"The first {CANCELLED_AT_ONCE} of them; there may be more."
+            self.message_user(request, text, messages.WARNING)
+        if cancelled:
+            self.message_user(request, f"{cancelled} told to stop.", messages.SUCCESS)
+        elif not active:
+            self.message_user(request, "Nothing to cancel: it has ended already.", messages.WARNING)
 
     @admin.display(description="Status")
     def state(self, run: Run) -> str:

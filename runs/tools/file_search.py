@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any
 
 import orjson
 from channels.db import database_sync_to_async
 from django.conf import settings
 
+from assistants import stores
 from assistants.clock import now
 from assistants.models import VectorStore
 from assistants.retrieval.search import Passage, search
@@ -62,15 +62,15 @@ class FileSearch:
         return given.get("max_num_results") or RESULTS, ranking.get("score_threshold") or 0.0
 
     async def execute(self, run: Run, arguments: str) -> Details:
-        stores = await database_sync_to_async(stores_of, thread_sensitive=False)(run)
+        store_ids = await database_sync_to_async(stores_of, thread_sensitive=False)(run)
         waiting = database_sync_to_async(ingest.waiting_in, thread_sensitive=False)
         with suppress(TimeoutError):
             async with asyncio.timeout(WAIT_SECONDS):
-                while await waiting(stores):
+                while await waiting(store_ids):
                     await asyncio.sleep(0.1)
         limit, threshold = self.options(run)
         passages = await database_sync_to_async(search, thread_sensitive=False)(
-            stores, query_of(arguments), limit=limit, score_threshold=threshold
+            store_ids, query_of(arguments), limit=limit, score_threshold=threshold
         )
         return {**self.opening(run), "results": [result(passage) for passage in passages]}
 
@@ -109,15 +109,15 @@ def result(passage: Passage) -> dict[str, Any]:
 def stores_of(run: Run) -> list[str]:
     """The ids of the stores to search; using them keeps them alive. A run that names an expired store fails."""
     named = (run.tool_resources.get("file_search") or {}).get("vector_store_ids") or []
-    stores = VectorStore.objects.filter(project_id=run.project_id)
+    found = VectorStore.objects.filter(project_id=run.project_id)
     if named or not settings.KUMOS_SEARCH_ALL_FILES:
-        stores = stores.filter(pk__in=named)
+        found = found.filter(pk__in=named)
     else:
-        stores = stores.filter(covers_project=True)
-    moment = now()
-    found = list(stores)
+        found = found.filter(covers_project=True)
     for store in found:
-        if store.expires_after_days and store.last_active_at + timedelta(days=store.expires_after_days) < moment:
+        expiry = stores.expires_at(store)
+        if expiry is not None and expiry < now():
             raise CompleterError("server_error", f"Vector store {store.pk} has expired.")
-    stores.update(last_active_at=moment)
-    return [store.pk for store in found]
+    ids = [store.pk for store in found]
+    stores.touch(ids)
+    return ids

@@ -1,0 +1,178 @@
+"""daphne's server with what it lacks (design, section 7): the runner on its loop, backpressure, an abort for streams
+that fail, and an orderly stop.
+
+Reaches into two private things of daphne, `connections` and a request's `_response_started`; a test covers both and the
+version is pinned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from channels.layers import get_channel_layer
+from channels.routing import ChannelNameRouter
+from channels.worker import Worker
+from daphne.endpoints import build_endpoint_description_strings
+from daphne.server import Server as DaphneServer
+from django.conf import settings
+from twisted.internet import reactor
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
+from assistants import bell
+from runs.consumers import RunConsumer
+from runs.runner import Runner
+from streaming import follow
+
+logger = logging.getLogger(__name__)
+
+RESTART_SECONDS = 1.0
+
+
+@implementer(IPushProducer)
+class Gate:
+    """Twisted's word on whether a client keeps up. Closed while its socket's buffer is full."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.open.set()
+
+    def pauseProducing(self) -> None:
+        self.open.clear()
+
+    def resumeProducing(self) -> None:
+        self.open.set()
+
+    def stopProducing(self) -> None:
+        self.open.set()
+
+
+class Server(DaphneServer):  # type: ignore[misc]
+    """Serves `application`; with `with_runner` also executes runs, in the same process and on the same loop."""
+
+    def __init__(
+        self, application: Callable[..., Any], *, host: str, port: int, with_runner: bool, on_ready: Callable[[], None]
+    ) -> None:
+        super().__init__(
+            application,
+            endpoints=build_endpoint_description_strings(host=host, port=port),
+            signal_handlers=False,
+            ready_callable=self._ready,
+            server_name="kumos",
+            verbosity=0,
+        )
+        self._with_runner = with_runner
+        self._on_ready = on_ready
+        self._gates: dict[Any, Gate] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping: asyncio.Task[None] | None = None
+        self._hurry: asyncio.Task[None] | None = None
+        self._runner: Runner | None = None
+        self.failed = False
+
+    # Start --------------------------------------------------------------------------------------------------------
+
+    def _ready(self) -> None:
+        loop = asyncio.get_event_loop()
+        bell.attach(loop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._asked_to_stop)
+        if self._with_runner:
+            self._runner = Runner(settings.KUMOS_RUN_SLOTS)
+            consumer = RunConsumer.as_asgi(runner=self._runner)
+            layer = get_channel_layer()
+            assert layer is not None
+            worker = Worker(ChannelNameRouter({bell.RUNNER_CHANNEL: consumer}), [bell.RUNNER_CHANNEL], layer)
+            self._tasks = [
+                loop.create_task(self._kept_alive("runner", self._runner.run)),
+                loop.create_task(self._kept_alive("bells of the runner", worker.arun)),
+            ]
+
+    async def _kept_alive(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Starts `work` again whenever it fails: a runner that is silently dead is the worst state."""
+        while self._stopping is None:
+            try:
+                await work()
+                return
+            except Exception:
+                logger.exception("the %s failed and starts again", name)
+                await asyncio.sleep(RESTART_SECONDS)
+
+    def listen_success(self, port: Any) -> None:
+        super().listen_success(port)
+        self._on_ready()
+
+    def listen_error(self, failure: Any) -> None:
+        self.failed = True
+        logger.critical("Kumos cannot listen: %s", failure.getErrorMessage())
+        self.stop()
+
+    # Stop ---------------------------------------------------------------------------------------------------------
+
+    def _asked_to_stop(self) -> None:
+        loop = asyncio.get_event_loop()
+        if self._stopping is None:
+            self._stopping = loop.create_task(self._stop_orderly(settings.KUMOS_DRAIN_SECONDS))
+        elif self._runner is not None:  # asked twice: at once
+            self._hurry = loop.create_task(self._runner.drain(0))
+
+    async def _stop_orderly(self, seconds: float) -> None:
+        """Runs finish or are handed back, streams are cut so that their readers come back, then the reactor stops."""
+        try:
+            if self._runner is not None:
+                await self._runner.drain(seconds)
+                await self._tasks[0]
+            follow.hub().drain()
+            await asyncio.sleep(0)
+        except Exception:
+            logger.exception("the stop was not orderly")
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            reactor.stop()  # type: ignore[misc]
+
+    def kill_all_applications(self) -> Any:
+        # daphne's own trips over connections that have no application yet.
+        for protocol, details in list(self.connections.items()):
+            if "application_instance" not in details:
+                del self.connections[protocol]
+        return super().kill_all_applications()
+
+    # Streams ------------------------------------------------------------------------------------------------------
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        queue = super().create_application(protocol, scope)
+        instance = self.connections.get(protocol, {}).get("application_instance")
+        if instance is not None:
+            instance.add_done_callback(lambda task: self._ended(protocol, task))
+        return queue
+
+    def _ended(self, protocol: Any, task: asyncio.Future[Any]) -> None:
+        self._gates.pop(protocol, None)
+        if task.cancelled() or task.exception() is None:
+            return
+        if getattr(protocol, "_response_started", False) and protocol.channel is not None:
+            # Half an answer must not look whole, and must not leave its reader waiting.
+            protocol.channel.forceAbortClient()
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        await super().handle_reply(protocol, message)
+        if message["type"] != "http.response.body" or not message.get("more_body"):
+            if message["type"] == "http.response.body" and self._gates.pop(protocol, None) is not None:
+                _unregister(protocol)
+            return
+        gate = self._gates.get(protocol)
+        if gate is None and protocol.channel is not None:
+            gate = self._gates[protocol] = Gate()
+            protocol.registerProducer(gate, True)
+        if gate is not None and not gate.open.is_set():
+            await gate.open.wait()
+
+
+def _unregister(protocol: Any) -> None:
+    if protocol.channel is not None:
+        protocol.unregisterProducer()

@@ -1,0 +1,156 @@
+"""Runs and steps below /v1 (contract 2.1, 2.8–2.13). With `stream: true` the answer is the run's stream.
+
+An error that is known before the run exists is an ordinary JSON answer (contract 3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from assistants import stores
+from assistants.conversation import find_thread
+from assistants.errors import ApiError, not_found
+from assistants.models import Assistant
+from assistants.models.assistant import auto
+from assistants.pagination import paginate
+from assistants.serializers.fields import at, unsupported_value
+from assistants.serializers.message import MetadataChanges
+from assistants.views.resource import ResourceViewSet
+from runs import transitions
+from runs.completers import CompleterError
+from runs.completers.providers import completer_for
+from runs.models import Run
+from runs.serializers import (
+    INCLUDE_CONTENT,
+    RunInput,
+    ThreadRunInput,
+    ToolOutputs,
+    run_object,
+    step_object,
+)
+from runs.transitions import Created
+from streaming import sse
+
+POLL_HEADERS = {"openai-poll-after-ms": "200"}
+"""Without it every `*_and_poll` helper of the SDKs waits a second between two looks (contract 7)."""
+
+
+def included(request: Request) -> list[str]:
+    """`include[]` of the query, also without the brackets."""
+    values = [*request.query_params.getlist("include[]"), *request.query_params.getlist("include")]
+    for index, value in enumerate(values):
+        if value != INCLUDE_CONTENT:
+            raise at("include", at(index, unsupported_value(value, [INCLUDE_CONTENT])))
+    return values
+
+
+def new_run(assistant: Assistant, data: Mapping[str, Any], include: list[str]) -> Run:
+    """The run that `data` asks for, unsaved: the assistant as it is now, with the overrides."""
+    model = data.get("model") or assistant.model
+    try:
+        completer_for(model)
+    except CompleterError as error:
+        raise ApiError(
+            f"The requested model '{model}' does not exist. {error.message}", param="model", code="model_not_found"
+        ) from None
+    given = {name: value for name, value in data.items() if value is not None}
+    instructions = [data.get("instructions") or assistant.instructions, data.get("additional_instructions")]
+    return Run(
+        project_id=assistant.project_id,
+        assistant_id=assistant.pk,
+        model=model,
+        instructions=" ".join(part for part in instructions if part) or None,
+        tools=given.get("tools", assistant.tools),
+        tool_resources=assistant.tool_resources,
+        metadata=given.get("metadata", {}),
+        temperature=given.get("temperature", assistant.temperature),
+        top_p=given.get("top_p", assistant.top_p),
+        response_format=given.get("response_format", assistant.response_format),
+        tool_choice=given.get("tool_choice", auto()),
+        truncation_strategy=given.get("truncation_strategy", {"type": "auto", "last_messages": None}),
+        parallel_tool_calls=given.get("parallel_tool_calls", True),
+        max_prompt_tokens=given.get("max_prompt_tokens"),
+        max_completion_tokens=given.get("max_completion_tokens"),
+        reasoning_effort=given.get("reasoning_effort", assistant.reasoning_effort),
+        include=include,
+    )
+
+
+class RunViewSet(ResourceViewSet):
+    def assistant(self, id: str) -> Assistant:
+        assistant = Assistant.objects.filter(project=self.project, pk=id).first()
+        if assistant is None:
+            raise not_found("assistant", id)
+        return assistant
+
+    def find(self, thread_id: str, run_id: str) -> Run:
+        """ApiError 404 also where the run is another thread's. An overdue run is ended before it is shown."""
+        thread = find_thread(self.project, thread_id)
+        run = Run.objects.filter(thread=thread, pk=run_id).first()
+        if run is None:
+            raise not_found("run", run_id)
+        return transitions.expire_overdue(run)
+
+    def answer(self, created: Created, stream: bool | None, *, with_thread: bool = False) -> HttpResponseBase:
+        if not stream:
+            return Response(run_object(created.run), headers=POLL_HEADERS)
+        start = sse.RunCursor(
+            thread_id=created.run.thread_id, run_id=created.run.pk, seq=created.cursor, with_thread=with_thread
+        )
+        return sse.response(sse.run_frames(start))
+
+    def list(self, request: Request, thread_id: str) -> Response:
+        thread = find_thread(self.project, thread_id)
+        return paginate(Run.objects.filter(thread=thread), request, run_object)
+
+    def create(self, request: Request, thread_id: str) -> HttpResponseBase:
+        thread = find_thread(self.project, thread_id)
+        data = self.body(RunInput)
+        assistant = self.assistant(data["assistant_id"])
+        run = new_run(assistant, data, included(request))
+        run.thread = thread
+        created = transitions.create_run(thread, run, data.get("additional_messages") or ())
+        return self.answer(created, data.get("stream"))
+
+    def create_with_thread(self, request: Request) -> HttpResponseBase:
+        """POST /threads/runs"""
+        data = self.body(ThreadRunInput)
+        assistant = self.assistant(data["assistant_id"])
+        run = new_run(assistant, data, included(request))
+        if own := stores.resolve_tool_resources(self.project, data.get("tool_resources")):
+            run.tool_resources = own
+        created = transitions.create_thread_and_run(self.project, data.get("thread") or {}, run)
+        return self.answer(created, data.get("stream"), with_thread=True)
+
+    def retrieve(self, request: Request, thread_id: str, run_id: str) -> Response:
+        return Response(run_object(self.find(thread_id, run_id)), headers=POLL_HEADERS)
+
+    def modify(self, request: Request, thread_id: str, run_id: str) -> Response:
+        run = self.find(thread_id, run_id)
+        changed = transitions.modify_run(run, self.body(MetadataChanges).get("metadata") or {})
+        return Response(run_object(changed))
+
+    def cancel(self, request: Request, thread_id: str, run_id: str) -> Response:
+        return Response(run_object(transitions.cancel_run(self.find(thread_id, run_id))), headers=POLL_HEADERS)
+
+    def submit_tool_outputs(self, request: Request, thread_id: str, run_id: str) -> HttpResponseBase:
+        run = self.find(thread_id, run_id)
+        data = self.body(ToolOutputs)
+        return self.answer(transitions.submit_tool_outputs(run, data["tool_outputs"]), data.get("stream"))
+
+    def steps(self, request: Request, thread_id: str, run_id: str) -> Response:
+        run = self.find(thread_id, run_id)
+        with_content = bool(included(request))
+        return paginate(run.steps.all(), request, lambda step: step_object(step, run, with_content=with_content))
+
+    def step(self, request: Request, thread_id: str, run_id: str, step_id: str) -> Response:
+        run = self.find(thread_id, run_id)
+        step = run.steps.filter(pk=step_id).first()
+        if step is None:
+            raise not_found("run step", step_id)
+        return Response(step_object(step, run, with_content=bool(included(request))))
