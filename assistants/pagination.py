@@ -44,7 +44,7 @@ def beyond[M: Model](scope: QuerySet[M], request: Request, name: str, key: str, 
     value = request.query_params.get(name, "")
     if not value:
         return None
-    place = None if "\0" in value else scope.filter(**{key: value}).values_list("created_at", "pk").first()
+    place = scope.filter(**{key: value}).values_list("created_at", "pk").first()
     if place is None:
         raise at(name, refusal("invalid_value", f"Invalid '{{param}}': no object of this list has the ID '{value}'."))
     created_at, pk = place

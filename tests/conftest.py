@@ -64,8 +64,9 @@ def client_of(name: str, project_name: str) -> ApiClient:
 
 @pytest.fixture(autouse=True)
 def media(settings: Settings, tmp_path: Path) -> Path:
-    """Uploads of a test go to its own folder."""
+    """Uploads of a test go to a folder of its own; static files come from the finders, so their folder may be empty."""
     settings.MEDIA_ROOT = tmp_path / "files"
+    settings.STATIC_ROOT = tmp_path
     return tmp_path / "files"
 
 

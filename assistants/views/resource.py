@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
 from assistants.authentication import project_of
+from assistants.errors import ApiError
 from assistants.models import Project
 from assistants.serializers.fields import ClosedSerializer
 
@@ -26,6 +27,11 @@ class ResourceViewSet(ViewSet):
         body = {**self.request.data, **self.request.FILES.dict()}
         validated: dict[str, Any] = serializer().run_validation(body)
         return validated
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if any("\0" in text for text in (*kwargs.values(), *request.query_params.values())):
+            raise ApiError("The address contains a NUL character.")  # which PostgreSQL refuses to look for
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         # A chunked body has no Content-Length, and DRF would take it for an empty one.

@@ -1,0 +1,259 @@
+"""/files: uploads, their names and limits, downloads, deletion everywhere, and whose they are (contract 5.1)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from pytest_django import DjangoCaptureOnCommitCallbacks
+from pytest_django.fixtures import Settings
+
+from assistants import clock, storage, stores
+from assistants.models import File, VectorStore, VectorStoreFile
+from tests.conftest import ApiClient
+
+
+def test_the_object_has_every_field(alice: ApiClient) -> None:
+    file = alice.upload("Projekt Drache.md", "# Drache ☂".encode()).json()
+    assert file["id"].startswith("file-")
+    assert file == {
+        "id": file["id"],
+        "object": "file",
+        "bytes": 12,
+        "created_at": file["created_at"],
+        "expires_at": None,
+        "filename": "Projekt Drache.md",
+        "purpose": "assistants",
+        "status": "processed",
+        "status_details": None,
+    }
+    assert alice.get(f"/files/{file['id']}").json() == file
+
+
+def test_parts_come_in_any_order_and_may_nest(alice: ApiClient) -> None:
+    parts = {"file": SimpleUploadedFile("a.txt", b"a"), "purpose": "user_data"}
+    parts |= {"expires_after[seconds]": "3600", "expires_after[anchor]": "created_at"}
+    file = alice.client.post("/v1/files", parts).json()
+    assert file["purpose"] == "user_data"
+    assert file["expires_at"] == file["created_at"] + 3600
+
+
+@pytest.mark.parametrize(
+    ("parts", "message", "param"),
+    [
+        ({"purpose": "assistants"}, "Missing required parameter: 'file'.", "file"),
+        ({"file": b"a"}, "Missing required parameter: 'purpose'.", "purpose"),
+        (
+            {"file": b"a", "purpose": "x"},
+            "'x' is not one of ['fine-tune', 'assistants', 'batch', 'user_data', 'vision', 'evals'] - 'purpose'",
+            "purpose",
+        ),
+        (
+            {"file": "text", "purpose": "assistants"},
+            "Invalid type for 'file': expected a file, but got a string instead.",
+            "file",
+        ),
+        (
+            {"file": b"a", "purpose": "assistants", "expires_after[anchor]": "created_at"},
+            "Missing required parameter: 'expires_after.seconds'.",
+            "expires_after.seconds",
+        ),
+        (
+            {
+                "file": b"a",
+                "purpose": "assistants",
+                "expires_after[anchor]": "created_at",
+                "expires_after[seconds]": "60",
+            },
+            "Invalid 'expires_after.seconds': integer below minimum value. Expected a value >= 3600,"
+            " but got 60 instead.",
+            "expires_after.seconds",
+        ),
+        ({"file": b"a", "purpose": "assistants", "foo": "1"}, "Unknown parameter: 'foo'.", "foo"),
+    ],
+)
+def test_refused(alice: ApiClient, media: Path, parts: dict[str, Any], message: str, param: str) -> None:
+    form = {
+        name: SimpleUploadedFile("a.txt", part) if isinstance(part, bytes) else part for name, part in parts.items()
+    }
+    answer = alice.client.post("/v1/files", form)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["message"], error["param"]) == (message, param)
+    assert not File.objects.exists()
+    assert not [path for path in media.rglob("*") if path.is_file()]
+
+
+PURPOSE = b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"no boundary here",
+        PURPOSE + b"\r\nassist",
+        PURPOSE + b"Content-Transfer-Encoding: base64\r\n\r\n*\r\n--b--\r\n",
+        PURPOSE + b"\r\n\x00\xff\r\n--b--\r\n",
+        PURPOSE.replace(b"purpose", b"a[") + b"\r\n1\r\n--b--\r\n",
+    ],
+)
+@pytest.mark.parametrize("boundary", ["; boundary=b", "", "; boundary=é", "; charset=nonsense; boundary=b"])
+def test_a_broken_form_is_the_clients_fault(alice: ApiClient, body: bytes, boundary: str) -> None:
+    answer = alice.client.generic("POST", "/v1/files", body, content_type=f"multipart/form-data{boundary}")
+    assert answer.status_code == 400
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_too_many_parts_are_refused(alice: ApiClient, settings: Settings) -> None:
+    settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = 5
+    form = {f"part{index}": "x" for index in range(10)}
+    assert alice.client.post("/v1/files", form).status_code == 400
+
+
+def test_size_limit(alice: ApiClient, settings: Settings, media: Path) -> None:
+    settings.KUMOS_FILE_BYTES_MAX = 1000
+    answer = alice.upload("a.txt", b"x" * 1001)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "file"
+    settings.KUMOS_FILE_BYTES_MAX = 10
+    assert alice.upload("a.txt", b"x" * 2_000_000).status_code == 400, "refused by its Content-Length"
+    assert not [path for path in media.rglob("*") if path.is_file()]
+    settings.KUMOS_FILE_BYTES_MAX = 1000
+    assert alice.upload("a.txt", b"x" * 1000).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("C:\\Users\\ada\\notes.txt", "notes.txt"),
+        ("bad\x07name.txt", "badname.txt"),
+        ("x" * 400 + ".txt", None),
+        ("Bericht – Ü.pdf", "Bericht – Ü.pdf"),
+    ],
+)
+def test_a_name_is_only_a_label(alice: ApiClient, media: Path, sent: str, kept: str | None) -> None:
+    body = (
+        f'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nassistants\r\n'
+        f'--b\r\nContent-Disposition: form-data; name="file"; filename="{sent}"\r\n\r\nhello\r\n--b--\r\n'
+    )
+    answer = alice.client.generic("POST", "/v1/files", body.encode(), content_type="multipart/form-data; boundary=b")
+    file = answer.json()
+    assert answer.status_code == 200, file
+    assert 0 < len(file["filename"]) <= 255
+    if kept:
+        assert file["filename"] == kept
+    (stored,) = [path for path in media.rglob("*") if path.is_file()]
+    assert stored == media / alice.project.id / file["id"]
+
+
+def test_content_is_a_harmless_download(alice: ApiClient) -> None:
+    page = b"<script>alert(1)</script>\r\n\x00\xff"
+    file_id = alice.make_file("página.html", page)
+    answer = alice.get(f"/files/{file_id}/content")
+    assert answer.status_code == 200
+    assert answer.getvalue() == page
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Disposition"] == "attachment; filename*=utf-8''p%C3%A1gina.html"
+
+
+def test_delete_removes_it_everywhere(
+    alice: ApiClient, media: Path, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    file_id, other = alice.make_file("a.txt"), alice.make_file("b.txt")
+    store = alice.make("/vector_stores", {"file_ids": [file_id, other]})
+    resources = {"code_interpreter": {"file_ids": [file_id, other]}}
+    assistant = alice.make("/assistants", {"model": "m", "tool_resources": resources})
+    thread = alice.make("/threads", {"tool_resources": resources})
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = alice.delete(f"/files/{file_id}")
+        assert (media / alice.project.id / file_id).exists(), "the bytes go after the commit"
+    assert answer.json() == {"id": file_id, "object": "file", "deleted": True}
+    for path in ("", "/content"):
+        answer = alice.get(f"/files/{file_id}{path}")
+        assert answer.status_code == 404
+        assert answer.json()["error"] == {
+            "message": f"No such File object: {file_id}",
+            "type": "invalid_request_error",
+            "param": "id",
+            "code": None,
+        }
+    listed = alice.get(f"/vector_stores/{store['id']}/files").json()["data"]
+    assert [item["id"] for item in listed] == [other]
+    left = {"code_interpreter": {"file_ids": [other]}}
+    assert alice.get(f"/assistants/{assistant['id']}").json()["tool_resources"] == left
+    assert alice.get(f"/threads/{thread['id']}").json()["tool_resources"] == left
+    assert [path.name for path in media.rglob("*") if path.is_file()] == [other]
+
+
+def test_list_filters_by_purpose_and_has_its_own_limits(alice: ApiClient) -> None:
+    first, second = alice.make_file(), alice.make_file()
+    picture = alice.make_file("a.png", purpose="vision")
+    page = alice.get("/files").json()
+    assert [file["id"] for file in page["data"]] == [picture, second, first]
+    assert (page["first_id"], page["last_id"], page["has_more"]) == (picture, first, False)
+    assert [file["id"] for file in alice.get("/files", {"purpose": "vision"}).json()["data"]] == [picture]
+    assert alice.get("/files", {"limit": 10_000}).status_code == 200
+    answer = alice.get("/files", {"limit": 10_001})
+    assert answer.json()["error"]["message"] == (
+        "Invalid 'limit': integer above maximum value. Expected a value <= 10000, but got 10001 instead."
+    )
+
+
+def test_an_expired_file_is_gone_and_swept(
+    alice: ApiClient, media: Path, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    file_id, kept = alice.make_file(), alice.make_file()
+    File.objects.filter(pk=file_id).update(expires_at=clock.now())
+    assert alice.get(f"/files/{file_id}").status_code == 404
+    assert [file["id"] for file in alice.get("/files").json()["data"]] == [kept]
+    with django_capture_on_commit_callbacks(execute=True):
+        assert storage.delete_expired_files() == 1
+    assert [path.name for path in media.rglob("*") if path.is_file()] == [kept]
+
+
+def test_an_assistants_file_joins_the_hidden_store_of_its_project(alice: ApiClient, settings: Settings) -> None:
+    searchable = alice.make_file()
+    alice.make_file("a.png", purpose="vision")
+    store = stores.covering_store(alice.project)
+    assert list(VectorStoreFile.objects.filter(vector_store=store).values_list("file_id", "status")) == [
+        (searchable, "in_progress")
+    ]
+    assert alice.get("/vector_stores").json()["data"] == []
+    for answer in (
+        alice.get(f"/vector_stores/{store.id}"),
+        alice.post(f"/vector_stores/{store.id}", {"name": "mine"}),
+        alice.delete(f"/vector_stores/{store.id}"),
+        alice.get(f"/vector_stores/{store.id}/files"),
+        alice.post("/threads", {"tool_resources": {"file_search": {"vector_store_ids": [store.id]}}}),
+    ):
+        assert answer.status_code == 404
+    settings.KUMOS_SEARCH_ALL_FILES = False
+    alice.make_file("more.txt")
+    assert store.store_files.count() == 1
+    assert VectorStore.objects.count() == 1
+
+
+def test_project_sees_its_own_only(alice: ApiClient, bob: ApiClient, charlie: ApiClient) -> None:
+    file_id = alice.make_file("a.txt", b"secret")
+    assert bob.get(f"/files/{file_id}/content").getvalue() == b"secret"
+    assert charlie.get("/files").json()["data"] == []
+    for answer in (
+        charlie.get(f"/files/{file_id}"),
+        charlie.get(f"/files/{file_id}/content"),
+        charlie.delete(f"/files/{file_id}"),
+    ):
+        assert answer.status_code == 404
+        assert answer.json()["error"]["message"] == f"No such File object: {file_id}"
+    assert alice.get(f"/files/{file_id}").status_code == 200
+
+
+def test_nobody_uploads_without_a_key(db: None, media: Path) -> None:
+    answer = Client().post("/v1/files", {"purpose": "assistants", "file": SimpleUploadedFile("a.txt", b"a")})
+    assert answer.status_code == 401
+    assert not media.exists()

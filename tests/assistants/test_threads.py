@@ -1,0 +1,111 @@
+"""/threads: creation with messages and resources, both forms of the object, and whose it is (contract 2.6)."""
+
+from __future__ import annotations
+
+import pytest
+
+from assistants.models import Message, Thread
+from tests.conftest import ApiClient
+
+LONG = {"code_interpreter": {"file_ids": []}}
+
+
+@pytest.mark.parametrize("body", [None, {}, {"messages": None, "metadata": None, "tool_resources": None}])
+def test_a_thread_of_nothing(alice: ApiClient, body: dict[str, None] | None) -> None:
+    thread = alice.make("/threads", body)
+    assert thread["id"].startswith("thread_")
+    assert thread == {
+        "id": thread["id"],
+        "object": "thread",
+        "created_at": thread["created_at"],
+        "metadata": {},
+        "tool_resources": {},
+    }
+    assert alice.get(f"/threads/{thread['id']}").json() == {**thread, "tool_resources": LONG}
+
+
+def test_messages_keep_their_order(alice: ApiClient) -> None:
+    texts = [f"message {index}" for index in range(30)]
+    messages = [{"role": "user", "content": text} for text in texts]
+    thread = alice.make("/threads", {"messages": messages})
+    listed = alice.get(f"/threads/{thread['id']}/messages", {"order": "asc", "limit": 100}).json()["data"]
+    assert [message["content"][0]["text"]["value"] for message in listed] == texts
+
+
+def test_store_of_a_thread_expires(alice: ApiClient) -> None:
+    file_id = alice.make_file()
+    resources = {"file_search": {"vector_stores": [{"file_ids": [file_id]}]}}
+    thread = alice.make("/threads", {"tool_resources": resources})
+    (store_id,) = thread["tool_resources"]["file_search"]["vector_store_ids"]
+    store = alice.get(f"/vector_stores/{store_id}").json()
+    assert store["expires_after"] == {"anchor": "last_active_at", "days": 7}
+    assert store["expires_at"] == store["last_active_at"] + 7 * 86400
+
+
+def test_a_refused_message_leaves_no_thread(alice: ApiClient) -> None:
+    good = {"role": "user", "content": "x"}
+    missing = {**good, "attachments": [{"file_id": "file-none", "tools": [{"type": "file_search"}]}]}
+    answer = alice.post("/threads", {"messages": [good, missing]})
+    assert answer.status_code == 404
+    assert answer.json()["error"]["message"] == "No such File object: file-none"
+    assert not Thread.objects.exists()
+    assert not Message.objects.exists()
+
+
+def test_modify(alice: ApiClient) -> None:
+    file_id = alice.make_file()
+    store = alice.make("/vector_stores")
+    thread = alice.make(
+        "/threads", {"metadata": {"a": "1"}, "tool_resources": {"code_interpreter": {"file_ids": [file_id]}}}
+    )
+    path = f"/threads/{thread['id']}"
+    changed = alice.make(path, {"tool_resources": {"file_search": {"vector_store_ids": [store["id"]]}}})
+    assert changed["tool_resources"] == {
+        "code_interpreter": {"file_ids": [file_id]},
+        "file_search": {"vector_store_ids": [store["id"]]},
+    }
+    assert changed["metadata"] == {"a": "1"}
+    assert alice.make(path, {"metadata": {"b": "2"}})["metadata"] == {"a": "1", "b": "2"}
+    assert alice.make(path, {"tool_resources": None})["tool_resources"] == {}
+    assert alice.post(path, {"messages": []}).json()["error"]["message"] == "Unknown parameter: 'messages'."
+
+
+def test_deleted_is_gone_with_its_messages(alice: ApiClient) -> None:
+    thread = alice.make("/threads", {"messages": [{"role": "user", "content": "x"}]})
+    path = f"/threads/{thread['id']}"
+    assert alice.delete(path).json() == {"id": thread["id"], "object": "thread.deleted", "deleted": True}
+    answer = alice.get(path)
+    assert answer.status_code == 404
+    assert answer.json()["error"]["message"] == f"No thread found with id '{thread['id']}'."
+    assert alice.get(f"{path}/messages").status_code == 404
+    assert not Message.objects.exists()
+
+
+def test_malformed_id(alice: ApiClient) -> None:
+    answer = alice.get("/threads/new")
+    assert answer.status_code == 400
+    assert answer.json()["error"] == {
+        "message": "Invalid 'thread_id': 'new'. Expected an ID that begins with 'thread'.",
+        "type": "invalid_request_error",
+        "param": "thread_id",
+        "code": "invalid_value",
+    }
+
+
+def test_list_is_the_projects(alice: ApiClient, bob: ApiClient, charlie: ApiClient) -> None:
+    ids = [alice.make("/threads")["id"] for _ in range(3)]
+    page = bob.get("/threads").json()
+    assert [thread["id"] for thread in page["data"]] == ids[::-1]
+    assert (page["object"], page["first_id"], page["last_id"], page["has_more"]) == ("list", ids[2], ids[0], False)
+    assert charlie.get("/threads").json()["data"] == []
+
+
+def test_project_sees_its_own_only(alice: ApiClient, bob: ApiClient, charlie: ApiClient) -> None:
+    thread = alice.make("/threads")
+    path = f"/threads/{thread['id']}"
+    missing = charlie.get("/threads/thread_x").json()["error"]["message"]
+    assert bob.get(path).status_code == 200
+    for answer in (charlie.get(path), charlie.post(path, {"metadata": {"a": "b"}}), charlie.delete(path)):
+        assert answer.status_code == 404
+        assert answer.json()["error"]["message"] == missing.replace("thread_x", thread["id"])
+    assert alice.get(path).json()["metadata"] == {}
