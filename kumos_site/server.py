@@ -155,24 +155,26 @@ class Server(DaphneServer):  # type: ignore[misc]
         self._gates.pop(protocol, None)
         if task.cancelled() or task.exception() is None:
             return
-        if getattr(protocol, "_response_started", False) and protocol.channel is not None:
+        channel = channel_of(protocol)
+        if protocol._response_started and channel is not None:
+            logger.warning("an answer was cut: %r", task.exception())
             # Half an answer must not look whole, and must not leave its reader waiting.
-            protocol.channel.forceAbortClient()
+            channel.forceAbortClient()
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
-        await super().handle_reply(protocol, message)
-        if message["type"] != "http.response.body" or not message.get("more_body"):
-            if message["type"] == "http.response.body" and self._gates.pop(protocol, None) is not None:
-                _unregister(protocol)
-            return
+        """Waits, after each piece of a streamed answer, until the client has taken what was written before."""
+        streams = message["type"] == "http.response.body" and bool(message.get("more_body"))
         gate = self._gates.get(protocol)
-        if gate is None and protocol.channel is not None:
+        if gate is None and streams and channel_of(protocol) is not None:
             gate = self._gates[protocol] = Gate()
             protocol.registerProducer(gate, True)
-        if gate is not None and not gate.open.is_set():
+        if gate is not None and not streams and channel_of(protocol) is not None:
+            protocol.unregisterProducer()
+        await super().handle_reply(protocol, message)
+        if gate is not None and streams:
             await gate.open.wait()
 
 
-def _unregister(protocol: Any) -> None:
-    if protocol.channel is not None:
-        protocol.unregisterProducer()
+def channel_of(protocol: Any) -> Any:
+    """The connection of a request; None once it is over, when Twisted takes the attribute away."""
+    return getattr(protocol, "channel", None)
