@@ -114,3 +114,9 @@ def test_pins_fit_what_pyproject_asks_for() -> None:
         requirement = Requirement(line)
         assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), line
     assert {name: testing.get(name) for name in serving} == serving
+
+
+def test_the_readme_names_targets_that_the_makefile_has() -> None:
+    targets = re.findall(r"^([a-z0-9-]+):", (settings.BASE_DIR / "Makefile").read_text(), re.MULTILINE)
+    named = re.findall(r"^make ([a-z]+)", (settings.BASE_DIR / "README.md").read_text(), re.MULTILINE)
+    assert {"serve", "test"} <= set(named) <= set(targets)
