@@ -132,7 +132,7 @@ def test_refused(alice: ApiClient, query: dict[str, str], message: str, code: st
         }
 
 
-@pytest.mark.parametrize("limit", ["ten", "1.5", "1e2", "٣", "9" * 30, " 5", "0x10", "\0"])
+@pytest.mark.parametrize("limit", ["ten", "1.5", "1e2", "٣", "9" * 30, " 5", "0x10"])
 def test_a_limit_that_is_no_integer(alice: ApiClient, limit: str) -> None:
     answer = alice.get("/assistants", {"limit": limit})
     assert answer.status_code == 400

@@ -7,7 +7,7 @@ import pytest
 from assistants.models import Message, Thread
 from tests.conftest import ApiClient
 
-LONG = {"code_interpreter": {"file_ids": []}}
+LONG: dict[str, dict[str, list[str]]] = {"code_interpreter": {"file_ids": []}}
 
 
 @pytest.mark.parametrize("body", [None, {}, {"messages": None, "metadata": None, "tool_resources": None}])
