@@ -1,0 +1,112 @@
+"""A real `manage.py serve` in a process of its own, on a free port and a data directory: started, asked, killed.
+
+Ready when `GET /v1/assistants` answers, as the README says. What it prints is kept in `serve.log` of the directory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+ROOT = Path(__file__).resolve().parent.parent
+KEY = "sk-test-001"
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class KumosProcess:
+    """`with KumosProcess(tmp_path, OPENAI_BASE_URL=…) as server:`; settings are environment variables."""
+
+    key = KEY
+
+    def __init__(self, data_dir: Path, **settings: str) -> None:
+        self.data_dir = data_dir
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.settings = {"KUMOS_SCRIPTED_TOKENS_PER_SECOND": "60", "KUMOS_DRAIN_SECONDS": "5", **settings}
+        self.log = data_dir / "serve.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.terminate()
+
+    def start(self) -> None:
+        """Returns when the server is ready."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "OLLAMA_"))}
+        env = {**kept, "KUMOS_DATA_DIR": str(self.data_dir), "PORT": str(self.port), **self.settings}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "serve"], cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT
+            )
+        give_up_at = time.monotonic() + START_SECONDS
+        while not self.answers():
+            assert self.process.poll() is None, f"serve ended with {self.process.returncode}:\n{self.output()}"
+            assert time.monotonic() < give_up_at, f"serve is not ready:\n{self.output()}"
+            time.sleep(0.05)
+
+    def answers(self) -> bool:
+        try:
+            return self.client(timeout=5).get("/v1/assistants").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def output(self) -> str:
+        return self.log.read_text()
+
+    @property
+    def login_url(self) -> str:
+        """The newest one-time login link that was printed; a fresh start prints a fresh one."""
+        path = re.findall(r"http://[^\s]+?(/login/[^\s]+)", self.output())[-1]
+        return f"{self.url}{path}"
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def client(self, timeout: float = 30.0) -> httpx.Client:
+        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=timeout)
+
+    def terminate(self) -> int:
+        """SIGTERM; the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> int:
+        """SIGKILL; the exit code, -9."""
+        return self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(STOP_SECONDS)
+
+    def restart(self) -> None:
+        """Whatever it takes, on the same data and port."""
+        if self.process is not None and self.process.poll() is None:
+            self.terminate()
+        self.start()
+
+    def memory(self) -> int:
+        """Resident bytes of the process."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
