@@ -20,6 +20,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,8 @@ ZIP_ENTRIES_MAX: Final = 10_000
 ZIP_BYTES_MAX: Final = 200 * 1024 * 1024
 ZIP_RATIO_MAX: Final = 100
 XML_DEPTH_MAX: Final = 200
+BULLETS: Final = ("- ", "• ", "* ", "– ")
+SENTENCE: Final = re.compile(r"[.!?][\"'”’)]*$")
 
 # The child's limits; the wall clock is the parent's (runs/ingest.py).
 MEMORY_BYTES: Final = 512 * 1024 * 1024
@@ -183,9 +186,20 @@ def pdf(content: bytes) -> str:
 
 
 def unwrapped(page: str) -> str:
-    """A PDF knows lines, not paragraphs: a line that goes on in the next one with a small letter is joined to it."""
-    page = re.sub(r"(?<=[a-z])-\n(?=[a-z])", "", page)
-    return re.sub(r"(?<=[^\s.!?:;•])[ \t]*\n(?=[a-z0-9(\"“'])", " ", page)
+    """A PDF knows lines, not paragraphs: full lines are joined to the next, short ones end a paragraph or a heading."""
+    lines = [line.strip() for line in page.splitlines() if line.strip()]
+    full = 0.75 * max(map(len, lines), default=0)
+    pieces = []
+    for line, following in pairwise([*lines, ""]):
+        if following.startswith(BULLETS):
+            pieces += [line, "\n"]
+        elif len(line) < full or (SENTENCE.search(line) and len(following) < full and not SENTENCE.search(following)):
+            pieces += [line, "\n\n"]
+        elif line.endswith("-") and following[:1].islower():
+            pieces.append(line[:-1])
+        else:
+            pieces += [line, " "]
+    return "".join(pieces).strip()
 
 
 # Office ---------------------------------------------------------------------------------------------------------------
