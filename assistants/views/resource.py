@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from io import SEEK_END
 from typing import Any
 
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
@@ -15,7 +17,7 @@ from assistants.serializers.fields import ClosedSerializer
 
 
 class ResourceViewSet(ViewSet):
-    metadata_class = None  # OPTIONS is 405 like any other method
+    http_method_names = ["get", "head", "post", "delete"]
 
     @property
     def project(self) -> Project:
@@ -34,7 +36,9 @@ class ResourceViewSet(ViewSet):
             raise ApiError("The address contains a NUL character.")  # which PostgreSQL refuses to look for
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        # A chunked body has no Content-Length, and DRF would take it for an empty one.
-        if "CONTENT_LENGTH" not in request.META and request.headers.get("Transfer-Encoding", "").lower() == "chunked":
-            request.META["CONTENT_LENGTH"] = str(len(request.body))
+        # A chunked body has no Content-Length, and DRF would take it for an empty one. Django has it in a file by now.
+        if "CONTENT_LENGTH" not in request.META and isinstance(request, ASGIRequest):
+            spooled = request._stream
+            request.META["CONTENT_LENGTH"] = str(spooled.seek(0, SEEK_END))
+            spooled.seek(0)
         return super().initialize_request(request, *args, **kwargs)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from typing import Any
 
 import pytest
+from django.core.handlers.asgi import ASGIRequest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
 from assistants.models import Assistant
+from assistants.views.assistant import AssistantViewSet
 from tests.conftest import ApiClient
 
 
@@ -109,6 +112,19 @@ def test_size_limit(alice: ApiClient, settings: Settings) -> None:
     answer = alice.post_raw("/assistants", body.ljust(1001))
     assert refused(answer)
     assert "too large" in answer.json()["error"]["message"]
+
+
+def test_a_chunked_body_is_read(alice: ApiClient) -> None:
+    """It has no Content-Length, which WSGI's test client cannot leave out."""
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/assistants",
+        "query_string": b"",
+        "headers": [(b"authorization", f"Bearer {alice.secret}".encode()), (b"transfer-encoding", b"chunked")],
+    }
+    answer = AssistantViewSet.as_view({"post": "create"})(ASGIRequest(scope, BytesIO(b'{"model":"chunked"}')))
+    assert answer.data["model"] == "chunked"
 
 
 scalars = (
