@@ -9,11 +9,13 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, StorageState, expect, sync_playwright
+
+from tests.process import KumosProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
@@ -45,18 +47,10 @@ PROSE = """() => {
 }"""
 
 
-class Served(Protocol):
-    url: str
-    key: str
-    login_url: str
-
-    def restart(self) -> None: ...
-
-
 class Api:
     """The public API as another client uses it."""
 
-    def __init__(self, server: Served) -> None:
+    def __init__(self, server: KumosProcess) -> None:
         self.http = httpx.Client(
             base_url=f"{server.url}/v1", headers={"Authorization": f"Bearer {server.key}"}, timeout=60, trust_env=False
         )
@@ -94,14 +88,14 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def api(server: Served) -> Iterator[Api]:
+def api(server: KumosProcess) -> Iterator[Api]:
     api = Api(server)
     yield api
     api.http.close()
 
 
 @pytest.fixture(scope="module")
-def person(browser: Browser, server: Served) -> StorageState:
+def person(browser: Browser, server: KumosProcess) -> StorageState:
     """Cookies of somebody who came through the one-time link."""
     context = browser.new_context()
     page = context.new_page()
@@ -129,7 +123,7 @@ def complaints() -> list[str]:
 
 
 @pytest.fixture
-def page(browser: Browser, server: Served, person: StorageState, complaints: list[str]) -> Iterator[Page]:
+def page(browser: Browser, server: KumosProcess, person: StorageState, complaints: list[str]) -> Iterator[Page]:
     context = browser.new_context(storage_state=person, viewport={"width": 1280, "height": 820}, base_url=server.url)
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
@@ -232,11 +226,10 @@ def test_a_citation_opens_the_passage_it_stands_for(page: Page, api: Api, search
     expect(panel).to_be_visible()
     content = "step_details.tool_calls[*].file_search.results[*].content"
     steps = api.get(f"/threads/{thread}/runs/{run}/steps", order="asc", **{"include[]": content})["data"]
-    calls = [call for step in steps for call in step["step_details"].get("tool_calls", [])]
-    results = [result for call in calls for result in call["file_search"]["results"]]
-    position = re.search(r":(\d+)", cited["text"])
-    assert position is not None
-    passage = results[int(position[1])]
+    marker = re.match(r"【(\d+):(\d+)†", cited["text"])
+    assert marker is not None
+    [call] = steps[int(marker[1])]["step_details"]["tool_calls"]
+    passage = call["file_search"]["results"][int(marker[2])]
     assert passage["file_id"] == cited["file_citation"]["file_id"]
     expect(panel.locator("blockquote").first).to_have_text(passage["content"][0]["text"])
     page.keyboard.press("Escape")
@@ -379,7 +372,7 @@ def test_a_missing_thread_is_named_with_the_request_id(page: Page, complaints: l
 
 
 def test_a_restart_of_the_server_is_bridged(
-    page: Page, api: Api, server: Served, plain: str, complaints: list[str]
+    page: Page, api: Api, server: KumosProcess, plain: str, complaints: list[str]
 ) -> None:
     open_new(page, plain)
     ask(page, "!slow 15 !long 150")
@@ -394,7 +387,7 @@ def test_a_restart_of_the_server_is_bridged(
     complaints.clear()  # the refused connections meanwhile
 
 
-def test_logged_out_people_are_sent_to_the_login_page(browser: Browser, server: Served) -> None:
+def test_logged_out_people_are_sent_to_the_login_page(browser: Browser, server: KumosProcess) -> None:
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"{server.url}/chat/")

@@ -251,8 +251,7 @@ class Chat {
   }
 
   openSource({ run, cite, number, from }) {
-    const steps = this.model.stepsOf(run).filter((step) => step.type === "tool_calls");
-    this.sources.open({ thread: this.model.id, run, steps, cite, number, from });
+    this.sources.open({ thread: this.model.id, run, steps: this.model.stepsOf(run), cite, number, from });
   }
 
   submitOutputs(run, outputs) {
@@ -305,8 +304,8 @@ class Chat {
     const options = [...this.assistants.values()].map((one) => element("option", { value: one.id }, one.name || one.id));
     $("assistant").replaceChildren(...options);
     const choice = this.assistants.get(localStorage.getItem(CHOICE));
-    // A newcomer meets the newest assistant that has questions to start with.
-    const first = choice ?? [...this.assistants.values()].find((one) => startersOf(one).length > 0);
+    // A newcomer meets the oldest assistant that has questions to start with: the list is newest first.
+    const first = choice ?? [...this.assistants.values()].findLast((one) => startersOf(one).length > 0);
     if (first) $("assistant").value = first.id;
     this.drawAssistant();
   }

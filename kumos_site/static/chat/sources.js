@@ -3,13 +3,14 @@
 import { CONTENT, get } from "./api.js";
 import { element } from "./nodes.js";
 
-/** Of one step's results: the one a marker 【n:m†…】 points at, first; then what else the same file gave. */
-function passagesOf(step, cite) {
-  const results = step.step_details.tool_calls.flatMap((call) => call.file_search?.results ?? []);
-  const inFile = results.filter((result) => result.file_id === cite.fileId);
-  const position = Number(/^【\d+:(\d+)/.exec(cite.text)?.[1]);
-  const cited = results[position];
-  return cited?.file_id === cite.fileId ? [cited, ...inFile.filter((result) => result !== cited)] : inFile;
+const MARKER = /^【(\d+):(\d+)/;
+
+/** What the searches found in the cited file: first the passage the marker 【step:result†…】 points at, then the others. */
+function passagesOf(steps, cite) {
+  const results = steps.map((step) => (step.step_details.tool_calls ?? []).flatMap((call) => call.file_search?.results ?? []));
+  const [, step, result] = MARKER.exec(cite.text) ?? [];
+  const cited = results[step]?.[result];
+  return results.flat().filter((one) => one.file_id === cite.fileId).sort((one, other) => (other === cited) - (one === cited));
 }
 
 export class Sources {
@@ -26,7 +27,7 @@ export class Sources {
     });
   }
 
-  /** `run` and its file_search `steps` are asked for the text they found; `from` gets the focus back. */
+  /** `steps`: all of the run, in order; the searches are asked for the text they found. `from` gets the focus back. */
   async open({ thread, run, steps, cite, number, from }) {
     this.from = from;
     this.asked = cite;
@@ -35,7 +36,8 @@ export class Sources {
     this.body.replaceChildren(element("p", { className: "quiet" }, "Looking up the passage…"));
     this.title.focus();
     try {
-      const answers = await Promise.all(steps.map((step) => get(`/threads/${thread}/runs/${run}/steps/${step.id}?${CONTENT}`)));
+      const path = (step) => `/threads/${thread}/runs/${run}/steps/${step.id}?${CONTENT}`;
+      const answers = await Promise.all(steps.map((step) => (step.type === "tool_calls" ? get(path(step)) : step)));
       if (this.asked === cite) this.show(answers, cite, number);
     } catch (failure) {
       this.body.replaceChildren(element("p", {}, `The passage cannot be shown: ${failure.message}`));
@@ -43,7 +45,7 @@ export class Sources {
   }
 
   show(steps, cite, number) {
-    const passages = steps.flatMap((step) => passagesOf(step, cite));
+    const passages = passagesOf(steps, cite);
     if (passages.length === 0) {
       this.body.replaceChildren(element("p", { className: "quiet" }, "The passage is no longer kept."));
       return;
