@@ -2,7 +2,7 @@
 
 Scores are 0 to 1 and depend on the question and the passage rather than on how much else is stored:
 
-    text  = share of the question's words that the passage holds × √(its BM25 weight ÷ the best weight of this answer)
+    text  = share of the question's words that the passage holds × its BM25 weight ÷ the best weight of this answer
     name  = share of the question's words that the file's name holds
     score = 1 − (1 − text) × (1 − NAME_WEIGHT × name)
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 import os.path
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import Any
 
 from django.db.models import Q
@@ -61,7 +60,7 @@ def search(store_ids: Sequence[str], query: str, *, limit: int = 20, score_thres
     passages = []
     for chunk in chunks_of(weights, named):
         store_file = chunk.store_file
-        text = coverage.get(chunk.pk, 0.0) * sqrt(weights.get(chunk.pk, 0.0) / best)
+        text = coverage.get(chunk.pk, 0.0) * weights.get(chunk.pk, 0.0) / best
         score = 1 - (1 - text) * (1 - NAME_WEIGHT * named.get(store_file.pk, 0.0))
         passages.append(
             Passage(
