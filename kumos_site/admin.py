@@ -70,6 +70,8 @@ def cards(request: HttpRequest) -> list[Card]:
 
 def advice(request: HttpRequest) -> list[Advice]:
     """What to do next, as long as a fresh installation is not ready for its first question."""
+    from assistants.admin.markup import page_of
+
     user = request.user
     steps: list[Advice] = []
     project = Project.objects.order_by("created_at").first()
@@ -84,7 +86,7 @@ def advice(request: HttpRequest) -> list[Advice]:
     if not ApiKey.objects.usable(clock.now()).exists() and user.has_perm("assistants.add_apikey"):
         steps.append(Advice("Make an API key for your programs.", reverse("admin:assistants_apikey_add")))
     if user.has_perm("assistants.add_membership") and not Membership.objects.filter(user_id=user.pk or 0).exists():
-        href = reverse("admin:assistants_project_change", args=[project.pk])
+        href = page_of(Project, project.pk)
         steps.append(Advice(f"Make yourself a member of “{project}”, so that the chat page lets you in.", href))
     return steps
 

@@ -14,8 +14,9 @@ from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ValidationError
 from rest_framework.exceptions import ValidationError as Refusal
 
-from assistants.errors import first_error
-from assistants.models import Assistant, File, Project, VectorStore
+from assistants import stores
+from assistants.errors import ApiError, first_error
+from assistants.models import Assistant, Project
 from assistants.serializers.assistant import AssistantInput
 from assistants.serializers.options import ReasoningEffort
 
@@ -177,7 +178,7 @@ class AssistantForm(AssistantModelForm):
         except Refusal as refusal:
             self.take(refusal, body["tools"])
             return
-        self.check_belongings(body["tool_resources"])
+        self.instance.tool_resources = self.resources(body["tool_resources"])
         valid = serializer.validated_data
         for name in ("name", "description", "instructions", "reasoning_effort"):
             self.cleaned_data[name] = valid[name]
@@ -185,9 +186,6 @@ class AssistantForm(AssistantModelForm):
             self.cleaned_data[name] = 1.0 if valid[name] is None else valid[name]
         self.instance.tools = valid["tools"]
         self.instance.response_format = valid["response_format"]
-        self.instance.tool_resources = {
-            tool: held for tool, held in body["tool_resources"].items() if any(held.values())
-        }
 
     def body(self) -> dict[str, Any]:
         """What POST /v1/assistants would carry. A field that is wrong already is left at its default."""
@@ -264,16 +262,16 @@ class AssistantForm(AssistantModelForm):
         field = path.partition(".")[0]
         return FORM_FIELD.get(field, field), text.replace("{param}", path)
 
-    def check_belongings(self, resources: dict[str, dict[str, list[str]]]) -> None:
-        """The store and the files must be there, in the assistant's own project."""
-        project = self.cleaned_data.get("project")
-        for id in resources["file_search"]["vector_store_ids"]:
-            if not VectorStore.objects.filter(pk=id, project=project).exists():
-                self.add_error("vector_store", f"This project has no vector store {id}.")
-        wanted = resources["code_interpreter"]["file_ids"]
-        there = set(File.objects.filter(pk__in=wanted, project=project).values_list("id", flat=True))
-        if missing := [id for id in wanted if id not in there]:
-            self.add_error("code_files", f"This project has no file {', '.join(missing)}.")
+    def resources(self, wanted: dict[str, dict[str, list[str]]]) -> dict[str, Any]:
+        """What the assistant keeps: the store and the files must be there, in its own project."""
+        kept: dict[str, Any] = {}
+        for tool, field in (("file_search", "vector_store"), ("code_interpreter", "code_files")):
+            if "project" in self.cleaned_data and any(wanted[tool].values()):
+                try:
+                    kept |= stores.resolve_tool_resources(self.cleaned_data["project"], {tool: wanted[tool]})
+                except ApiError as error:
+                    self.add_error(field, str(error))
+        return kept
 
 
 def shown(assistant: Assistant) -> dict[str, Any]:

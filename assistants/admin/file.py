@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html, format_html_join
 
+from assistants import storage
 from assistants.models import File, Project, VectorStore, VectorStoreFile
 
 from .lists import ProjectFilter, ReadOnlyAdmin
@@ -78,7 +79,7 @@ class FileAdmin(RemovableAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def delete_model(self, request: HttpRequest, obj: File) -> None:
-        obj.delete()
+        storage.delete_file(obj)
 
 
 def named(store: VectorStore) -> str:
@@ -133,9 +134,6 @@ class VectorStoreAdmin(RemovableAdmin):
             table_empty="No file yet. Clients add files with POST /v1/vector_stores/ID/files.",
         )
         return super().render_change_form(request, context, *args, **kwargs)
-
-    def delete_model(self, request: HttpRequest, obj: VectorStore) -> None:
-        obj.delete()
 
 
 def file_row(row: VectorStoreFile) -> tuple[object, ...]:

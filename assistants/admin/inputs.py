@@ -40,10 +40,8 @@ class JSONText(forms.JSONField):
         self.blank = blank
         """Makes the value of an empty box."""
 
-    def to_python(self, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        if not value.strip():
+    def to_python(self, value: str | None) -> Any:
+        if value is None or not value.strip():
             return self.blank()
         try:
             return orjson.loads(value)

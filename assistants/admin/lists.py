@@ -100,10 +100,6 @@ class ReadOnlyAdmin(BoundedAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        # Stock Django takes "may change" for "may view" here; keep that although nobody may change.
-        return super().has_view_permission(request, obj)
-
 
 class ProjectFilter(admin.SimpleListFilter):
     """One project at a time: the index of these tables starts with the project, so its newest rows cost nothing.

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from django.contrib.admin.utils import quote
 from django.db.models import Model
 from django.urls import reverse
 from django.utils.html import format_html
@@ -24,7 +25,7 @@ def badge(status: str) -> SafeString:
 
 def page_of(model: type[Model], id: Any) -> str:
     """The address of an object's admin page."""
-    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[id])
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[quote(str(id))])
 
 
 def list_of(model: type[Model], **query: str) -> str:

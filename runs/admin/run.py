@@ -92,8 +92,7 @@ class RunAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         name = Assistant.objects.filter(pk=OuterRef("assistant_id")).values("name")[:1]
-        rows: QuerySet[Any] = super().get_queryset(request).annotate(assistant_name=Subquery(name))
-        return rows.all()
+        return Run.objects.annotate(assistant_name=Subquery(name))
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("runs.change_run")

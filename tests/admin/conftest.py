@@ -59,7 +59,7 @@ def talk(dragons: Project) -> Talk:
     """A user's question, a run with a search, a function call and an answer: every text tries to be a script."""
     assistant = Assistant.objects.create(project=dragons, model="scripted", name=f"Searcher {HOSTILE}")
     thread = Thread.objects.create(project=dragons, metadata={"note": HOSTILE})
-    text = {"type": "text", "text": {"value": f"Who? {HOSTILE}", "annotations": []}}
+    text: dict[str, object] = {"type": "text", "text": {"value": f"Who? {HOSTILE}", "annotations": []}}
     Message.objects.create(thread=thread, role="user", content=[text])
     run = Run.objects.create(
         project=dragons,
@@ -97,13 +97,17 @@ def talk(dragons: Project) -> Talk:
     details = {"type": "tool_calls", "tool_calls": calls}
     of_run = {"run": run, "thread_id": thread.id, "assistant_id": assistant.id, "status": StepStatus.COMPLETED}
     RunStep.objects.create(type=StepType.TOOL_CALLS, step_details=details, completed_at=clock.now(), **of_run)
-    mark = {"type": "file_citation", "text": "【0:0†source】", "file_citation": {"file_id": "file-1"}}
+    mark: dict[str, object] = {
+        "type": "file_citation",
+        "text": "【0:0†source】",
+        "file_citation": {"file_id": "file-1"},
+    }
     text = {"type": "text", "text": {"value": f"The dragon. {HOSTILE}【0:0†source】", "annotations": [mark]}}
     answer = Message.objects.create(
         thread=thread, role="assistant", content=[text], run_id=run.id, assistant_id=assistant.id
     )
-    details = {"type": "message_creation", "message_creation": {"message_id": answer.id}}
-    RunStep.objects.create(type=StepType.MESSAGE_CREATION, step_details=details, **of_run)
+    wrote = {"type": "message_creation", "message_creation": {"message_id": answer.id}}
+    RunStep.objects.create(type=StepType.MESSAGE_CREATION, step_details=wrote, **of_run)
     Run.objects.filter(pk=run.pk).update(completed_at=clock.now())
     run.refresh_from_db()
     for seq, name in enumerate(["thread.run.created", "thread.message.delta", "thread.run.completed"], 1):

@@ -9,9 +9,9 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.models import Session
 from django.test import Client
-from django.urls import reverse
 
 from assistants import clock
+from assistants.admin.markup import page_of
 from assistants.models import ApiKey, Project
 from assistants.models.project import digest_of
 
@@ -40,8 +40,8 @@ def test_the_secret_is_shown_once_and_works(root: Client, dragons: Project) -> N
 def test_the_secret_is_nowhere_afterwards(root: Client, dragons: Project, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         key, secret, _ = make(root, dragons)
-    change = reverse("admin:assistants_apikey_change", args=[key.pk])
-    for address in (LIST, change, "/admin/", change.replace("change", "history"), ADD):
+    change = page_of(ApiKey, key.pk)
+    for address in (LIST, change, "/admin/", change.replace("/change/", "/history/"), ADD):
         page = root.get(address).content.decode()
         assert secret not in page
         assert key.digest not in page
@@ -56,7 +56,7 @@ def test_the_secret_is_nowhere_afterwards(root: Client, dragons: Project, caplog
 def test_a_key_is_renamed_but_its_project_and_digest_stay(root: Client, dragons: Project) -> None:
     key, _, _ = make(root, dragons)
     other = Project.objects.create(name="Elves")
-    change = reverse("admin:assistants_apikey_change", args=[key.pk])
+    change = page_of(ApiKey, key.pk)
     form = {"name": "new name", "project": other.pk, "digest": "0" * 64, "prefix": "sk-0000"}
     assert root.post(change, form).status_code == 302
     now = ApiKey.objects.get(pk=key.pk)
@@ -69,7 +69,7 @@ def test_a_revoked_key_stops_working_and_stays_listed(root: Client, dragons: Pro
     if where == "list":
         root.post(LIST, {"action": "revoke", "_selected_action": [key.pk]})
     else:
-        change = reverse("admin:assistants_apikey_change", args=[key.pk])
+        change = page_of(ApiKey, key.pk)
         root.post(change, {"CHANGE_FORM-action": "revoke", "_selected_action": [key.pk]})
     assert not ApiKey.objects.usable(clock.now()).filter(digest=digest_of(secret)).exists()
     assert "kumos-revoked" in root.get(LIST).content.decode()
@@ -77,7 +77,7 @@ def test_a_revoked_key_stops_working_and_stays_listed(root: Client, dragons: Pro
 
 def test_keys_are_revoked_never_deleted(root: Client, dragons: Project) -> None:
     key, _, _ = make(root, dragons)
-    delete = reverse("admin:assistants_apikey_delete", args=[key.pk])
+    delete = page_of(ApiKey, key.pk).replace("/change/", "/delete/")
     assert root.post(delete, {"post": "yes"}).status_code == 403
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,13 +12,14 @@ from django.db import connection
 from django.db.models import Model
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
 
 from assistants import clock
+from assistants.admin import markup
 from assistants.admin.lists import COUNT_CAP
 from assistants.models import Message, Project, Thread
-from runs.admin.story import EVENTS_SHOWN
+from runs.admin.timeline import EVENTS_SHOWN
 from runs.models import Run, RunStatus
+from runs.transitions import create_run
 from streaming.models import Event
 
 from .conftest import Talk
@@ -26,7 +28,7 @@ LIST = "/admin/runs/run/"
 
 
 def page_of(thing: Model) -> str:
-    return reverse(f"admin:{thing._meta.app_label}_{thing._meta.model_name}_change", args=[thing.pk])
+    return markup.page_of(type(thing), thing.pk)
 
 
 def many(project: Project, count: int) -> None:
@@ -217,4 +219,48 @@ def test_half_written_steps_are_shown_too(root: Client, talk: Talk, details: dic
 def test_runs_and_workers_are_read_only_even_for_the_superuser(root: Client, talk: Talk) -> None:
     assert root.post(page_of(talk.run), {"status": "queued", "_save": "1"}).status_code == 403
     assert root.get(f"{LIST}add/").status_code == 403
-    assert root.post(page_of(talk.run).replace("change", "delete"), {"post": "yes"}).status_code == 403
+    assert root.post(page_of(talk.run).replace("/change/", "/delete/"), {"post": "yes"}).status_code == 403
+
+
+def waiting(project: Project) -> Run:
+    thread = Thread.objects.create(project=project)
+    run = Run(project=project, thread=thread, assistant_id="asst_gone", model="scripted", instructions="Wait.")
+    return create_run(thread, run).run
+
+
+def cancel(client: Client, run: Run, where: str) -> None:
+    if where == "list":
+        client.post(LIST, {"action": "cancel", "_selected_action": [run.pk]})
+    else:
+        client.post(page_of(run), {"CHANGE_FORM-action": "cancel", "_selected_action": [run.pk]})
+
+
+@pytest.mark.parametrize("where", ["list", "page"])
+def test_a_waiting_run_is_cancelled_and_its_thread_is_free(root: Client, dragons: Project, where: str) -> None:
+    run = waiting(dragons)
+    assert "Cancel this run" in root.get(page_of(run)).content.decode()
+    cancel(root, run, where)
+    run.refresh_from_db()
+    assert run.status == RunStatus.CANCELLED
+    assert Event.objects.filter(run_id=run.pk, name="thread.run.cancelled").count() == 1
+    assert Thread.objects.get(pk=run.thread_id).active_run_id is None
+
+
+def test_a_finished_run_is_not_cancelled(root: Client, talk: Talk) -> None:
+    cancel(root, talk.run, "list")
+    talk.run.refresh_from_db()
+    assert talk.run.status == RunStatus.COMPLETED
+    assert "it has ended already" in root.get(LIST).content.decode()
+
+
+@pytest.mark.parametrize("where", ["list", "page"])
+def test_cancelling_needs_more_than_looking(staff: Callable[..., Client], dragons: Project, where: str) -> None:
+    run = waiting(dragons)
+    viewer = staff("view_run")
+    assert "Cancel this run" not in viewer.get(page_of(run)).content.decode()
+    cancel(viewer, run, where)
+    run.refresh_from_db()
+    assert run.status == RunStatus.QUEUED
+    cancel(staff("change_run"), run, where)
+    run.refresh_from_db()
+    assert run.status == RunStatus.CANCELLED

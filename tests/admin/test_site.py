@@ -12,6 +12,7 @@ from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 
+from assistants.admin import markup
 from assistants.models import ApiKey, Assistant, File, Membership, Project, VectorStore, VectorStoreFile
 
 from .conftest import HOSTILE, SHOWN, Talk
@@ -25,7 +26,7 @@ def list_of(model: type[Model]) -> str:
 
 
 def page_of(thing: Model) -> str:
-    return reverse(f"admin:{thing._meta.app_label}_{thing._meta.model_name}_change", args=[thing.pk])
+    return markup.page_of(type(thing), thing.pk)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.model_name)
@@ -62,6 +63,15 @@ def store_with_file(project: Project) -> VectorStoreFile:
     store = VectorStore.objects.create(project=project, name=HOSTILE)
     error = {"code": "invalid_file", "message": HOSTILE}
     return VectorStoreFile.objects.create(vector_store=store, file=file, status="failed", last_error=error)
+
+
+@pytest.mark.parametrize("ending", ["222222", "3A3A3A", "_5F_2F"])
+def test_links_survive_ids_that_look_like_the_admins_own_quoting(root: Client, dragons: Project, ending: str) -> None:
+    store = VectorStore.objects.create(pk=f"vs_{ending}", project=dragons)
+    page = root.get(list_of(VectorStore)).content.decode()
+    links = set(re.findall(r'href="(/admin/assistants/vectorstore/[^"]+/change/)', page))
+    links.add(markup.page_of(VectorStore, store.pk))
+    assert {root.get(link).status_code for link in links} == {200}
 
 
 def test_no_page_runs_a_script_of_its_data(root: Client, talk: Talk) -> None:

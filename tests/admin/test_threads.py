@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pytest
 from django.test import Client
-from django.urls import reverse
 
+from assistants.admin import markup
 from assistants.admin.thread import MESSAGES_SHOWN
 from assistants.models import File, Message, Thread
+from runs.models import Run
 
 from .conftest import Talk
 
 
 def page(client: Client, thread: Thread) -> str:
-    answer = client.get(reverse("admin:assistants_thread_change", args=[thread.pk]))
+    answer = client.get(markup.page_of(Thread, thread.pk))
     assert answer.status_code == 200
     return answer.content.decode()
 
@@ -26,7 +27,7 @@ def say(thread: Thread, text: str, **more: object) -> Message:
 def test_messages_stand_in_order_with_runs_and_chat_beside(root: Client, talk: Talk) -> None:
     shown = page(root, talk.thread)
     assert -1 < shown.find("Who?") < shown.find("The dragon.")
-    assert reverse("admin:runs_run_change", args=[talk.run.pk]) in shown
+    assert markup.page_of(Run, talk.run.pk) in shown
     assert f"/chat/?thread={talk.thread.pk}" in shown
     assert "1,234 tokens" in shown
 
@@ -50,7 +51,7 @@ def test_only_the_newest_are_shown_and_that_is_said(root: Client, talk: Talk) ->
 def test_a_replaced_attempt_is_not_part_of_the_conversation(root: Client, talk: Talk) -> None:
     draft = say(talk.thread, "half an ans", superseded=True)
     assert "half an ans" not in page(root, talk.thread)
-    assert "half an ans" in root.get(reverse("admin:assistants_message_change", args=[draft.pk])).content.decode()
+    assert "half an ans" in root.get(markup.page_of(Message, draft.pk)).content.decode()
 
 
 def test_a_cut_answer_says_why(root: Client, talk: Talk) -> None:
@@ -76,7 +77,7 @@ def test_foreign_images_are_named_and_never_loaded(root: Client, talk: Talk) -> 
 
 @pytest.mark.parametrize("by", ["thread", "run", "answer"])
 def test_messages_are_listed_when_asked_for_by_a_whole_id(root: Client, talk: Talk, by: str) -> None:
-    address = reverse("admin:assistants_message_changelist")
+    address = markup.list_of(Message)
     assert talk.answer.pk not in root.get(address).content.decode()
     assert talk.answer.pk in root.get(address, {"q": getattr(talk, by).pk}).content.decode()
 
