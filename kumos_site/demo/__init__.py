@@ -17,6 +17,7 @@ from django.core.files.base import ContentFile
 from django.db import transaction
 
 from assistants import storage, stores
+from assistants.clock import now
 from assistants.models import ApiKey, Assistant, File, FileStatus, Membership, Project, Purpose, VectorStoreFile
 from assistants.models.project import digest_of
 from assistants.retrieval import index
@@ -113,6 +114,17 @@ def make_demo() -> Demo:
         if missing:
             added.append(f"{len(missing)} document{'s' if len(missing) > 1 else ''}")
     return Demo(project, user, KEY_SECRET, assistant_ids, tuple(added))
+
+
+def find_demo() -> Demo | None:
+    """The demo as somebody left it, or None where any of what a newcomer needs is gone. Brings nothing back."""
+    project = Project.objects.filter(name=PROJECT_NAME).first()
+    user = User.objects.filter(username=USER_NAME, is_active=True).first()
+    key = ApiKey.objects.usable(now()).filter(digest=digest_of(KEY_SECRET), project=project).exists()
+    if project is None or user is None or not key:
+        return None
+    found = Assistant.objects.filter(project=project).order_by("-created_at")
+    return Demo(project, user, KEY_SECRET, {each.name: each.id for each in found if each.name}, ())
 
 
 def member(project: Project, added: list[str]) -> User:

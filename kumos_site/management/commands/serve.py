@@ -15,9 +15,11 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from assistants.models import Project
-from kumos_site.demo import Demo, make_demo
+from kumos_site.demo import Demo, find_demo, make_demo
 from kumos_site.login import one_time_path
 from runs.completers.providers import points_at_self
+
+SEARCHER = "Document Searcher"
 
 
 class Command(BaseCommand):
@@ -34,7 +36,7 @@ class Command(BaseCommand):
         host, port = options["host"], options["port"]
         refuse_own_address(host, port)
         call_command("migrate", verbosity=0)
-        demo = None if Project.objects.exclude(name="Demo").exists() else make_demo()
+        demo = find_demo() if Project.objects.exists() else make_demo()
         from kumos_site.asgi import application
 
         def ready() -> None:
@@ -68,22 +70,22 @@ def greeting(host: str, port: int, demo: Demo | None) -> str:
     if demo is None:
         lines += [f"  Chat page  {base}/chat/", f"  Admin      {base}/admin/", f"  API        {base}/v1", ""]
         return "\n".join(lines)
-    login = one_time_path(demo.user)
-    message = {"role": "user", "content": "Summarize 'Project Dragon' based on all available files"}
-    body = {"assistant_id": demo.searcher_id, "stream": True, "thread": {"messages": [message]}}
-    quoted = shlex.quote(json.dumps(body))
     lines += [
-        f"  Chat page  {base}{login}   (logs you in, once)",
+        f"  Chat page  {base}{one_time_path(demo.user)}   (logs you in, once)",
         f"  Admin      {base}/admin/   (after that login)",
         f"  API        {base}/v1   key {demo.key}",
         "",
-        "Watch an answer type itself in another terminal:",
-        "",
-        f"  curl -N {base}/v1/threads/runs -H 'Authorization: Bearer {demo.key}' \\",
-        "    -H 'Content-Type: application/json' \\",
-        f"    -d {quoted}",
-        "",
-        "Ctrl-C stops it.",
-        "",
     ]
-    return "\n".join(lines)
+    if assistant_id := demo.assistant_ids.get(SEARCHER):
+        lines += ["Watch an answer type itself in another terminal:", "", curl(base, demo.key, assistant_id), ""]
+    return "\n".join([*lines, "Ctrl-C stops it.", ""])
+
+
+def curl(base: str, key: str, assistant_id: str) -> str:
+    """A command that streams when it is pasted."""
+    message = {"role": "user", "content": "Summarize Project Dragon based on all available files"}
+    body = {"assistant_id": assistant_id, "stream": True, "thread": {"messages": [message]}}
+    return (
+        f"  curl -N {base}/v1/threads/runs -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\\n"
+        f"    -d {shlex.quote(json.dumps(body))}"
+    )
