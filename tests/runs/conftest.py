@@ -1,0 +1,55 @@
+"""Runs without a server: made through the API, executed on a loop of the test's own, with the real writer thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from assistants.models import Thread
+from runs import queue
+from runs.executor import Executor
+from runs.models import Run
+from runs.writer import Writer
+from tests.conftest import ApiClient
+from tests.loops import run_async
+
+GET_WEATHER = {
+    "type": "function",
+    "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
+}
+
+
+@pytest.fixture
+def writer() -> Iterator[Writer]:
+    writer = Writer()
+    yield writer
+    writer.stop()
+
+
+Execute = Callable[[str], Run]
+
+
+@pytest.fixture
+def execute(writer: Writer) -> Execute:
+    """`execute(run_id)`: claims the run and works on it until it is over for this worker; the run as it then is."""
+
+    def execute(run_id: str) -> Run:
+        async def work() -> None:
+            run = await writer.run(lambda: queue.claim_one(Run.objects.get(pk=run_id), "worker_test"))
+            assert run is not None
+            await Executor(run, writer).execute()
+
+        run_async(work)
+        return Run.objects.get(pk=run_id)
+
+    return execute
+
+
+def ask(client: ApiClient, content: str, *, tools: list[Any] | None = None, **fields: Any) -> tuple[Thread, Run]:
+    """A thread with one question and a queued run on it, by `scripted`."""
+    assistant = client.make("/assistants", {"model": "scripted", "tools": tools or []})
+    thread = client.make("/threads", {"messages": [{"role": "user", "content": content}]})
+    run = client.make(f"/threads/{thread['id']}/runs", {"assistant_id": assistant["id"], **fields})
+    return Thread.objects.get(pk=thread["id"]), Run.objects.get(pk=run["id"])
