@@ -17,6 +17,8 @@ from assistants import clock
 from assistants.models import ApiKey, Assistant, File, Membership, Project, Thread, VectorStore
 from runs.models import ACTIVE, Run
 
+FAILURES_SHOWN = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -24,6 +26,15 @@ class Card:
 
     label: str
     number: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A run that failed lately, and why, in words."""
+
+    when: str
+    reason: str
     href: str
 
 
@@ -48,7 +59,7 @@ def cards(request: HttpRequest) -> list[Card]:
     runs = reverse("admin:runs_run_changelist")
     day_ago = clock.now() - timedelta(days=1)
     numbers: list[tuple[str, str, Callable[[], QuerySet[Any]], str]] = [
-        ("Runs at work", "runs.run", lambda: Run.objects.filter(status__in=ACTIVE), runs),
+        ("Active runs", "runs.run", lambda: Run.objects.filter(status__in=ACTIVE), runs),
         (
             "Failed in 24 hours",
             "runs.run",
@@ -65,6 +76,19 @@ def cards(request: HttpRequest) -> list[Card]:
         Card(label, spoken(capped_count(rows())), href or reverse(f"admin:{model.replace('.', '_')}_changelist"))
         for label, model, rows, href in numbers
         if may_view(request, model)
+    ]
+
+
+def failures(request: HttpRequest) -> list[Failure]:
+    """The last few runs that failed."""
+    from assistants.admin.markup import ago, clipped, error_in_words, page_of
+
+    if not may_view(request, "runs.run"):
+        return []
+    failed = Run.objects.filter(status="failed").order_by("-created_at")
+    return [
+        Failure(ago(created), clipped(error_in_words(error), 160), page_of(Run, id))
+        for id, created, error in failed.values_list("id", "created_at", "last_error")[:FAILURES_SHOWN]
     ]
 
 
@@ -98,5 +122,10 @@ class KumosAdminSite(AdminSite):
     site_url = "/chat/"
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        context = {"cards": cards(request), "advice": advice(request), **(extra_context or {})}
+        context = {
+            "cards": cards(request),
+            "advice": advice(request),
+            "failures": failures(request),
+            **(extra_context or {}),
+        }
         return super().index(request, context)

@@ -28,8 +28,12 @@ class AssistantAdmin(BoundedAdmin):
     search_help_text = "A part of the name, or a whole id: looked for in every project."
     autocomplete_fields = ("project",)
     change_form_template = "admin/assistants/assistant_page.html"
+
+    class Media:
+        js = ("admin_kumos/assistant.js",)
+
     edited = (
-        (None, {"fields": ("project", "in_project", "name", "description", "model", "instructions")}),
+        (None, {"fields": ("project", "name", "description", "model", "instructions")}),
         (
             "Tools",
             {
@@ -54,10 +58,14 @@ class AssistantAdmin(BoundedAdmin):
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: Assistant | None = None) -> Any:
-        return self.edited if obj is None or self.has_change_permission(request, obj) else self.only_seen
+        if obj is None:
+            return self.edited
+        if not self.has_change_permission(request, obj):
+            return self.only_seen
+        return ((None, {"fields": ("in_project",)}), *self.edited)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Assistant | None = None) -> tuple[str, ...]:
-        return ("in_project",)
+        return ("in_project",) if obj is not None else ()
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         projects = list(Project.objects.order_by("name")[:2])

@@ -123,7 +123,7 @@ class AssistantForm(AssistantModelForm):
         help_text="For models that reason.",
     )
     metadata = JSONText(
-        rows=4,
+        rows=6,
         blank=dict,
         help_text='Up to 16 pairs of strings, for example <code>{"team": "support"}</code>. Names up to 64, values up'
         " to 512 characters.",

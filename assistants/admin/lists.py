@@ -15,6 +15,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.text import capfirst
 
 from assistants.models import Project
 
@@ -57,6 +58,11 @@ class CappedPaginator(AnyPaginator):
 
 class BoundedChangeList(ChangeList):
     """Leaves out the columns named by `list_defer`, and everything where a list must be asked for by id first."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.is_popup:
+            self.title = capfirst(str(self.opts.verbose_name_plural))
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         rows = super().get_queryset(request, exclude_parameters)

@@ -71,7 +71,7 @@ def runs_of_thread(thread: Thread) -> SafeString:
 
 @admin.register(Run)
 class RunAdmin(ReadOnlyAdmin):
-    list_display = ("id", "state", "assistant", "model", "created_at", "took", "tokens", "trouble")
+    list_display = ("id", "state", "assistant", "created", "took", "tokens", "trouble")
     list_filter = ("status",)
     list_select_related = ("thread",)
     list_defer = (
@@ -126,9 +126,14 @@ class RunAdmin(ReadOnlyAdmin):
     def state(self, run: Run) -> str:
         return badge(run.status)
 
-    @admin.display(description="Assistant")
+    @admin.display(description="Assistant and model")
     def assistant(self, run: Any) -> str:
-        return str(run.assistant_name or run.assistant_id)
+        name = clipped(run.assistant_name or run.assistant_id, 40)
+        return format_html('{}<br><span class="kumos-id">{}</span>', name, clipped(run.model, 40))
+
+    @admin.display(description="Created")
+    def created(self, run: Run) -> str:
+        return moment(run.created_at)
 
     @admin.display(description="Duration")
     def took(self, run: Run) -> str:
@@ -145,6 +150,8 @@ class RunAdmin(ReadOnlyAdmin):
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         run = kwargs["obj"]
         steps = steps_of(run)
+        if run.status not in ACTIVE:
+            context["action_form"] = None  # nothing left to cancel
         context.update(
             title="Run",
             state=badge(run.status),

@@ -58,6 +58,15 @@ def test_the_overview_counts_what_its_viewer_may_see(root: Client, staff: Callab
     assert "</strong>Assistants" not in page
 
 
+def test_the_overview_leads_to_what_failed(root: Client, staff: Callable[..., Client], talk: Talk) -> None:
+    error = {"code": "server_error", "message": f"It broke. {HOSTILE}"}
+    type(talk.run).objects.filter(pk=talk.run.pk).update(status="failed", last_error=error)
+    page = root.get("/admin/").content.decode()
+    assert f"Server error: It broke. {SHOWN}" in page
+    assert page_of(talk.run) in page
+    assert "It broke" not in staff("view_thread").get("/admin/").content.decode()
+
+
 def store_with_file(project: Project) -> VectorStoreFile:
     file = File.objects.create(project=project, filename=f"{HOSTILE}.txt", purpose="assistants", bytes=5)
     store = VectorStore.objects.create(project=project, name=HOSTILE)
