@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.db import connections
@@ -43,5 +42,4 @@ def run_async[T](work: Callable[[], Awaitable[T]], *, bells: bool = True) -> T:
         finally:
             bell.attach(None)
 
-    result: Any = async_to_sync(on_loop)()
-    return result
+    return async_to_sync(on_loop)()

@@ -157,7 +157,7 @@ def test_p5_one_active_run_per_thread(alice: ApiClient) -> None:
 def test_p5_holds_in_the_database_itself(alice: ApiClient) -> None:
     ask(alice, "Hello")
     with connection.cursor() as cursor:
-        columns = [field.column for field in Run._meta.concrete_fields]
+        columns = [str(field.column) for field in Run._meta.concrete_fields]
         others = ", ".join(column for column in columns if column != "id")
         with pytest.raises(IntegrityError, match=r"(?i)unique"):
             cursor.execute(f"INSERT INTO runs_run (id, {others}) SELECT 'run_rival', {others} FROM runs_run")
