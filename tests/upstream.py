@@ -14,7 +14,7 @@ Modes, with their arguments behind colons:
     429[:TIMES[:AFTER]]  refuse TIMES times with Retry-After: AFTER, then ok.   503-then-ok  once
     400 400-context 401 404 408 500 redirect refuses:FIELD         answer so (refuses: only while the field is there)
     drop cut rst         close at once; end in mid-token by FIN; by RST
-    cut-once             cut before the first word, then ok
+    empty-once           an answer without a word or an end, then ok
     garbage html         broken JSON in the stream; a web page
     endless huge-line huge-text many-calls       never stop; a line of 2 MB; 12 MB of text; 200 calls
     keepalive-forever    comments, and nothing else
@@ -40,7 +40,7 @@ from typing import Any, Self
 NAMES = frozenset(
     [
         *("ok", "gated", "tool", "tool-loop", "stall", "slow-first", "429", "503-then-ok", "400", "400-context", "401"),
-        *("404", "408", "500", "redirect", "refuses", "drop", "cut", "rst", "cut-once", "garbage", "html", "endless"),
+        *("404", "408", "500", "redirect", "refuses", "drop", "cut", "rst", "empty-once", "garbage", "html", "endless"),
         *("huge-line", "huge-text", "many-calls", "keepalive-forever", "no-done", "no-finish", "no-usage"),
         *("finish-hangs", "done-hangs", "error-chunk", "json-not-sse"),
     ]
@@ -266,9 +266,9 @@ class Reply:
                 await asyncio.sleep(float(first or "1"))
             case "cut" | "rst":
                 return await self.cut(name)
-            case "cut-once":
+            case "empty-once":
                 if self.upstream.refuses_again(self.call, 1):
-                    return None
+                    return await self.raw(b"0\r\n\r\n")
             case "tool" | "tool-loop":
                 if name == "tool-loop" or self.call.body["messages"][-1].get("role") != "tool":
                     return await self.tool_call()

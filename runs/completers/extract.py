@@ -16,13 +16,14 @@ from runs.completers.arguments import NAME, quoted_in
 STOP_WORDS = frozenset(
     re.findall(
         r"\w+",
-        "a about above after again all also am an and any are as at available based be because been before being"
-        " between both but by can could did do does doing down during each every file files find for from further give"
-        " had has have having he her here him his how i if in into is it its just know list let me more most my no nor"
-        " not of off on once only or other our out over own please question same say says search she should show so"
-        " some such summarise summarize summary tell than that the their them then there these they this those through"
-        " to too under until up us use using very want was we were what when where which while who whom whose why will"
-        " with would you your document documents explain describe overview everything anything write answer according",
+        "a about above according after again all also am an analyse analyze and answer any anything are as at"
+        " available based be because been before being between both but by can compare could describe did do"
+        " document documents does doing down during each every everything explain file files find for from further"
+        " give had has have having he her here him his how i if in into is it its just know let list me more most my"
+        " no nor not of off on once only or other our out outline over overview own please question same say says"
+        " search she should show so some such summarise summarize summary tell than that the their them then there"
+        " these they this those through to too under until up us use using very want was we were what when where"
+        " which while who whom whose why will with would write you your",
     )
 )
 FAR_BELOW = 0.5
@@ -31,9 +32,14 @@ HEAD = 200
 """A passage is about what its file's name or its first so many characters name."""
 FILES_MAX = 6
 SENTENCES_MAX = 9
-WORDS_MIN, WORDS_MAX = 4, 60
+WORDS_MIN, WORDS_FEW, WORDS_MAX = 4, 7, 60
+SMALL_NAME = re.compile(r"\bproject (\w+)")
 PHRASE = re.compile(NAME)
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"”')]?\s+(?=[\"“'(]?[A-ZÀ-ÖØ-Þ0-9])")
+DANGLING = re.compile(
+    r"(?:it|its|they|their|them|this|these|those|that|he|she|by then|all of|both|but|so|then)\b", re.I
+)
+"""How a sentence starts that leans on the one before it."""
 ABBREVIATION = re.compile(r"(?:\b(?:[A-Z]|Dr|Mr|Mrs|Ms|Prof|St|No|vs|approx|e\.g|i\.e|etc|ca))\.$")
 BLOCK_START = re.compile(r"^\s*(?:[-*+•]\s+|\d+[.)]\s+|#{1,6}\s|>\s?|\|)")
 
@@ -61,7 +67,7 @@ class SearchResult:
 class Sentence:
     text: str
     result: SearchResult
-    position: int
+    about: bool
     overlap: int
     weight: float
 
@@ -80,7 +86,10 @@ def content_words(text: str) -> set[str]:
 
 
 def key_terms(text: str) -> tuple[list[str], list[str]]:
-    """What `text` names: in quotes, and by capitals (Project Dragon; a sentence's first word alone does not count)."""
+    """What `text` names: in quotes, and by capitals (Project Dragon; a sentence's first word alone does not count).
+
+    "project dragon" is a name too.
+    """
     quoted = [quote for quote in quoted_in(text) if len(quote) < 80]
     names = []
     for match in PHRASE.finditer(text):
@@ -92,7 +101,8 @@ def key_terms(text: str) -> tuple[list[str], list[str]]:
                 continue
         if name and name.lower() not in STOP_WORDS and not any(name in quote for quote in quoted):
             names.append(name)
-    return quoted, names
+    small = [match[0].title() for match in SMALL_NAME.finditer(text) if match[1] not in STOP_WORDS]
+    return quoted, names + [name for name in small if not any(name in quote for quote in quoted)]
 
 
 def search_query(text: str) -> str:
@@ -113,12 +123,16 @@ def names_it(term: str, text: str) -> bool:
     return bool(words) and re.search(r"(?<![^\W_])" + r"[\W_]+".join(words) + r"(?![^\W_])", text.lower()) is not None
 
 
+def names_any(terms: Sequence[str], text: str) -> bool:
+    return any(names_it(term, text) for term in terms)
+
+
 def relevant(results: Sequence[SearchResult], terms: Sequence[str]) -> list[SearchResult]:
-    """The passages of files that name a term; without such, those that score near the best."""
-    named = {r.file_name for r in results if any(names_it(term, r.file_name + "\n" + r.text) for term in terms)}
-    if named:
-        return [result for result in results if result.file_name in named]
-    best = max(result.score for result in results)
+    """The passages of files that name a term; without terms, those that score near the best."""
+    if terms:
+        files = {result.file_name for result in results if names_any(terms, result.file_name + "\n" + result.text)}
+        return [result for result in results if result.file_name in files]
+    best = max((result.score for result in results), default=0.0)
     return [result for result in results if result.score >= best * FAR_BELOW]
 
 
@@ -154,39 +168,38 @@ def candidates(results: Sequence[SearchResult], terms: Sequence[str], words: set
     seen: set[str] = set()
     found: list[Sentence] = []
     best = max(result.score for result in results) or 1.0
-    anywhere = any(names_it(term, result.file_name + "\n" + result.text) for result in results for term in terms)
     for result in sorted(results, key=lambda result: -result.score):
-        file_named = any(names_it(term, result.file_name) for term in terms)
-        about = file_named or not terms or any(names_it(term, result.text[:HEAD]) for term in terms)
+        about = not terms or names_any(terms, result.file_name + "\n" + result.text[:HEAD])
         for position, text in enumerate(sentences_of(result.text)):
-            if text in seen:
+            named = names_any(terms, text)
+            if text in seen or not (about or named):
                 continue
             seen.add(text)
-            named = any(names_it(term, text) for term in terms)
-            if anywhere and not (named or about):
-                continue  # a passage about something else that mentions the name in passing
             overlap = len(words & content_words(text))
-            weight = 2.0 * overlap + 1.5 * named + 0.5 * file_named + 0.5 * bool(re.search(r"\d", text))
-            found.append(Sentence(text, result, position, overlap, weight + result.score / best - 0.05 * position))
+            weight = 2.0 * overlap + 1.5 * named + 0.5 * bool(re.search(r"\d", text))
+            weight -= 1.0 * (len(text.split()) < WORDS_FEW or DANGLING.match(text) is not None)
+            weight += result.score / best - 0.05 * position
+            found.append(Sentence(text, result, about, overlap, weight))
     return found
 
 
 def cited_summary(question: str, results: Sequence[SearchResult]) -> str:
     """Sentences of `results` that fit `question`, by file, each followed by the marker of its passage."""
     quoted, names = key_terms(question)
-    subject = (quoted or names or [""])[0]
-    kept = relevant(results, quoted or names) if results else []
-    if quoted and not any(names_it(term, r.file_name + "\n" + r.text) for r in kept for term in quoted):
-        kept = []  # a name in quotes that no passage holds: what was found is about something else
+    asked = quoted or names
+    terms = [term for term in asked if any(names_it(term, r.file_name + "\n" + r.text) for r in results)]
+    # A full name that no passage holds: what was found is about something else.
+    missed = not terms and (bool(quoted) or any(" " in name for name in names))
+    kept = [] if missed else relevant(results, terms)
     if not kept:
-        return f"I searched the files and found nothing about {subject or 'that'}."
-    about = {word for term in quoted + names for word in content_words(term)}
-    words = content_words(question) - about
-    sentences = candidates(kept, quoted or names, words)
-    if any(sentence.overlap for sentence in sentences):
-        most = max(sentence.overlap for sentence in sentences)
+        return f"I searched the files and found nothing about {' and '.join(asked) or 'that'}."
+    words = content_words(question) - {word for term in terms for word in content_words(term)}
+    sentences = candidates(kept, terms, words)
+    if most := max((sentence.overlap for sentence in sentences), default=0):
         sentences = [sentence for sentence in sentences if sentence.overlap >= max(1, most - 1)]
-    return written(chosen_by_file(sentences), subject) if sentences else unreadable(kept)
+    elif any(sentence.about for sentence in sentences):  # mentions in passing answer questions; they sum up nothing
+        sentences = [sentence for sentence in sentences if sentence.about]
+    return written(chosen_by_file(sentences), " and ".join(terms)) if sentences else unreadable(kept)
 
 
 def chosen_by_file(sentences: Sequence[Sentence]) -> dict[str, list[Sentence]]:

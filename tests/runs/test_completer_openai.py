@@ -169,7 +169,7 @@ def test_without_usage_none_is_reported(up: Upstream) -> None:
     assert events[-1] == Finish("stop")
 
 
-@pytest.mark.parametrize("mode", ["503-then-ok", "429:1", "cut-once"])
+@pytest.mark.parametrize("mode", ["503-then-ok", "429:1", "empty-once"])
 def test_fault_before_the_first_event_is_tried_again(up: Upstream, mode: str) -> None:
     events = events_of(up.base_url, asked(mode))
     assert text_of(events) == expected_text(PROMPT)

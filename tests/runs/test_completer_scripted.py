@@ -285,6 +285,8 @@ def test_searches_where_it_can() -> None:
         ("What is the budget of Project Dragon?", "Project Dragon budget"),
         ("When does phase two start, and who leads it?", "phase two start leads"),
         ("Tell me about “night shift rules”", "night shift rules"),
+        ("compare project dragon with Project Drake", "Project Drake Project Dragon"),
+        ("Compare Project Dragon", "Project Dragon"),
         ("what is it", "what is it"),
     ],
 )
@@ -320,14 +322,17 @@ def test_near_misses_are_not_summarised() -> None:
         "minutes.txt",
         "The board met on Monday in the old hall. " * 6 + "Project Dragon is late. Lunch was good that day.",
     )
-    answer = said(DRAGON, *found(BRIEF, aside))
+    assert "minutes.txt" not in said(DRAGON, *found(BRIEF, aside))
+    answer = said("Is Project Dragon late?", *found(BRIEF, aside))
     assert "Project Dragon is late." in answer
     assert "Lunch" not in answer
+    flower = passage(6, "garden.md", "The garden has a snapdragon in the north bed.", 0.9)
+    assert "north bed" not in said("Summarize 'Dragon'", *found(BRIEF, flower))
 
 
 def test_far_lower_scores_are_left_out_where_no_name_helps() -> None:
     good = passage(0, "rules.md", "Night shifts end at six in the morning. Bring warm clothes to night shifts.", 0.9)
-    poor = passage(1, "menu.md", "The night menu has soup and bread on it.", 0.2)
+    poor = passage(1, "menu.md", "Night shifts end with soup, says the menu.", 0.2)
     answer = said("when do night shifts end?", *found(good, poor))
     assert good["marker"] in answer
     assert poor["marker"] not in answer
@@ -339,9 +344,11 @@ def test_a_question_is_answered_with_the_sentences_that_fit() -> None:
     assert "Phase one" not in answer
 
 
+@pytest.mark.parametrize("text", [DRAGON, "What is Project Dragon?", "summarize project dragon"])
 @pytest.mark.parametrize("results", [[], [INSECTS]])
-def test_nothing_found_is_said_plainly(results: list[dict[str, Any]]) -> None:
-    answer = said(DRAGON, *found(*results))
+def test_nothing_found_is_said_plainly(text: str, results: list[dict[str, Any]]) -> None:
+    """Rather than summarising what was found instead, under the name that was asked for."""
+    answer = said(text, *found(*results))
     assert "found nothing about Project Dragon" in answer
     assert "【" not in answer
 
