@@ -49,6 +49,8 @@ class Writer:
         """`urgent` work does not wait for the pace: everything but streamed text."""
         loop = asyncio.get_running_loop()
         job = _Job(work, loop.create_future(), loop)
+        # Whoever asked may be cancelled meanwhile; an error that nobody waits for any more is no news.
+        job.future.add_done_callback(lambda future: future.cancelled() or future.exception())
         with self._some:
             if self._stopping:
                 raise RuntimeError("the writer has stopped")
