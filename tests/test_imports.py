@@ -18,7 +18,10 @@ ASYNC_IN_ASSISTANTS = {
     "assistants/headers.py",  # a middleware for both worlds: /v1 is served natively asynchronous
 }
 NO_NAME_FOR_A_MODULE = {"utils", "util", "helpers", "helper", "common", "services", "managers", "misc", "base", "core"}
-READER_OF_THE_ENVIRONMENT = "kumos_site/settings.py"
+TOUCH_THE_ENVIRONMENT = [
+    "kumos_site/asgi.py",  # tells Django which settings there are, and reads none
+    "kumos_site/settings.py",
+]
 LINES_AT_MOST = 500
 
 
@@ -110,7 +113,7 @@ def test_a_module_says_first_what_it_is() -> None:
 
 
 def test_only_the_settings_read_the_environment() -> None:
-    assert [path for path in OUR_MODULES if environment_lines(tree_of(path))] == [READER_OF_THE_ENVIRONMENT]
+    assert [path for path in OUR_MODULES if environment_lines(tree_of(path))] == TOUCH_THE_ENVIRONMENT
 
 
 @pytest.mark.parametrize(
