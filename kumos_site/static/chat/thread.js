@@ -182,7 +182,9 @@ export class Thread {
       }
     }
     for (const message of left.values()) parts.push({ key: message.id, message });
-    return parts;
+    // A worker died in mid-text and the next one began again: the API lists the new message only, and so does the page.
+    const newest = parts.findLastIndex((part) => part.message);
+    return parts.filter((part, index) => index >= newest || part.message?.incomplete_details?.reason !== "run_failed");
   }
 }
 

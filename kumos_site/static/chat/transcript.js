@@ -83,12 +83,10 @@ class Answer {
       prose.element.classList.toggle("growing", growing && !over);
       return prose.element;
     });
-    const reason = message.incomplete_details?.reason;
-    if (reason && run && (run.status === "completed" || !over)) {
-      // The run went on after this text broke off (a worker died): say it here, the run's own state is another.
-      const line = this.view(`${message.id}.note`, () => ({ element: element("p", { className: "state", "data-state": "incomplete" }) }));
-      setText(line.element, "interrupted here; it began again below");
-      nodes.push(line.element);
+    if (message.incomplete_details?.reason === "run_failed" && !over) {
+      const note = "interrupted, beginning again…";
+      const line = () => ({ element: element("p", { className: "state", "data-state": "incomplete" }, note) });
+      nodes.push(this.view(`${message.id}.note`, line).element);
     }
     return nodes;
   }
