@@ -15,7 +15,7 @@ from assistants import stores
 from assistants.clock import now
 from assistants.errors import ApiError, not_found
 from assistants.models import Message, Project, Thread, VectorStore
-from assistants.serializers.fields import array_too_long, at
+from assistants.serializers.refusals import array_too_long, at
 from assistants.serializers.tools import CODE_FILES_MAX
 
 

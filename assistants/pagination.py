@@ -13,7 +13,7 @@ from django.db.models import Model, Q, QuerySet
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from assistants.serializers.fields import at, out_of_range, refusal, unsupported_value
+from assistants.serializers.refusals import at, out_of_range, refusal, unsupported_value
 
 LIMIT_DEFAULT = 20
 LIMIT_MAX = 100

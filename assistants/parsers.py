@@ -19,7 +19,7 @@ from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser, DataAndFiles, MultiPartParser
 
 from assistants.errors import BROKEN_JSON, ApiError
-from assistants.serializers.fields import kind_of
+from assistants.serializers.refusals import kind_of
 
 DEPTH_MAX = 64
 INTEGER_LIMIT = 2**63

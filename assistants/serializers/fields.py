@@ -14,89 +14,14 @@ from typing import Any, NoReturn
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
+from assistants.serializers.refusals import array_too_long, check_length, out_of_range, refusal, spoken_list, wrong_type
+from assistants.serializers.refusals import at as at
+from assistants.serializers.refusals import unsupported_value as unsupported_value
+
 METADATA_PAIRS_MAX = 16
 METADATA_KEY_MAX = 64
 METADATA_VALUE_MAX = 512
 INSTRUCTIONS_MAX = 256_000
-
-
-def refusal(code: str, text: str) -> ValidationError:
-    """The error of one place: `text` may name that place as `{param}`."""
-    return ValidationError(text, code=code)
-
-
-def at(place: str | int, error: ValidationError) -> ValidationError:
-    """`error`, one level further in: at a key or an index of the value that holds it."""
-    detail: Any = {place: error.detail}
-    return ValidationError(detail)
-
-
-def kind_of(value: Any) -> str:
-    """What `value` is as JSON, with its article."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int():
-            return "an integer"
-        case float():
-            return "a decimal"
-        case str():
-            return "a string"
-        case Mapping():
-            return "an object"
-        case _:
-            return "an array"
-
-
-def wrong_type(expected: str, value: Any) -> ValidationError:
-    return refusal(
-        "invalid_type", f"Invalid type for '{{param}}': expected {expected}, but got {kind_of(value)} instead."
-    )
-
-
-def spoken_list(words: Sequence[str], conjunction: str) -> str:
-    """'a', 'a' and 'b', or 'a', 'b', and 'c': each word in quotes."""
-    quoted = [f"'{word}'" for word in words]
-    if len(quoted) < 3:
-        return f" {conjunction} ".join(quoted)
-    return f"{', '.join(quoted[:-1])}, {conjunction} {quoted[-1]}"
-
-
-def unsupported_value(value: Any, choices: Sequence[str]) -> ValidationError:
-    return refusal("invalid_value", f"Invalid value: '{value}'. Supported values are: {spoken_list(choices, 'and')}.")
-
-
-def out_of_range(word: str, value: float, minimum: float | None, maximum: float | None) -> ValidationError | None:
-    """The error of a number outside its limits; `word` is "integer" or "decimal"."""
-    if maximum is not None and value > maximum:
-        return refusal(
-            f"{word}_above_max_value",
-            f"Invalid '{{param}}': {word} above maximum value. Expected a value <= {maximum}, but got {value} instead.",
-        )
-    if minimum is not None and value < minimum:
-        return refusal(
-            f"{word}_below_min_value",
-            f"Invalid '{{param}}': {word} below minimum value. Expected a value >= {minimum}, but got {value} instead.",
-        )
-    return None
-
-
-def check_length(value: str, maximum: int | None, minimum: int = 0) -> str:
-    if maximum is not None and len(value) > maximum:
-        raise refusal(
-            "string_above_max_length",
-            f"Invalid '{{param}}': string too long. Expected a string with maximum length {maximum},"
-            f" but got a string with length {len(value)} instead.",
-        )
-    if len(value) < minimum:
-        raise refusal(
-            "empty_string",
-            f"Invalid '{{param}}': empty string. Expected a string with minimum length {minimum},"
-            " but got an empty string instead.",
-        )
-    return value
 
 
 class Strict:
@@ -261,14 +186,6 @@ class Array(WireField):
             except ValidationError as error:
                 raise at(index, error) from None
         return items
-
-
-def array_too_long(length: int, maximum: int) -> ValidationError:
-    return refusal(
-        "array_above_max_length",
-        f"Invalid '{{param}}': array too long. Expected an array with maximum length {maximum},"
-        f" but got an array with length {length} instead.",
-    )
 
 
 class ClosedSerializer(Strict, serializers.Serializer[Any]):

@@ -7,7 +7,8 @@ from typing import Any
 from assistants.clock import unix
 from assistants.errors import ApiError
 from assistants.models import File, Purpose
-from assistants.serializers.fields import ClosedSerializer, Enum, Integer, WireField, wrong_type
+from assistants.serializers.fields import ClosedSerializer, Enum, Integer, WireField
+from assistants.serializers.refusals import wrong_type
 
 UPLOAD_PURPOSES = (
     Purpose.FINE_TUNE,

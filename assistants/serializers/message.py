@@ -7,18 +7,8 @@ from typing import Any
 
 from assistants.clock import unix
 from assistants.models import Message
-from assistants.serializers.fields import (
-    Array,
-    ClosedSerializer,
-    Enum,
-    Id,
-    Metadata,
-    String,
-    Variant,
-    WireField,
-    check_length,
-    wrong_type,
-)
+from assistants.serializers.fields import Array, ClosedSerializer, Enum, Id, Metadata, String, Variant, WireField
+from assistants.serializers.refusals import check_length, wrong_type
 
 TEXT_MAX = 256_000
 

@@ -16,10 +16,8 @@ from assistants.serializers.fields import (
     Number,
     String,
     Variant,
-    at,
-    out_of_range,
-    refusal,
 )
+from assistants.serializers.refusals import at, out_of_range, refusal
 
 TOOLS_MAX = 128
 NAME_PATTERN = "[a-zA-Z0-9_-]+"
