@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.forms import Script
 from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html
 
 from assistants.models import Assistant, Project
 
 from . import suggestions
 from .assistant_form import AssistantForm
 from .lists import BoundedAdmin, ProjectFilter
-from .markup import chat_link, clipped, json_block, link
+from .markup import chat_link, clipped, json_block, link, titled
 
 
 @admin.register(Assistant)
@@ -30,7 +30,7 @@ class AssistantAdmin(BoundedAdmin):
     change_form_template = "admin/assistants/assistant_page.html"
 
     class Media:
-        js = ("admin_kumos/assistant.js",)
+        js = (Script("admin_kumos/assistant.js", defer=True),)
 
     edited = (
         (None, {"fields": ("project", "name", "description", "model", "instructions")}),
@@ -83,7 +83,7 @@ class AssistantAdmin(BoundedAdmin):
 
     @admin.display(description="Name")
     def title(self, assistant: Assistant) -> str:
-        return format_html('{}<br><span class="kumos-id">{}</span>', assistant.name or "(unnamed)", assistant.id)
+        return titled(assistant.name or "(unnamed)", assistant.id)
 
     @admin.display(description="Tools")
     def tool_names(self, assistant: Assistant) -> str:

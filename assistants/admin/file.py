@@ -14,7 +14,7 @@ from assistants import storage
 from assistants.models import File, Project, VectorStore, VectorStoreFile
 
 from .lists import ProjectFilter, ReadOnlyAdmin
-from .markup import badge, error_in_words, json_block, link, moment
+from .markup import badge, error_in_words, json_block, link, moment, titled
 
 FILES_SHOWN = 200
 
@@ -38,13 +38,17 @@ class RemovableAdmin(ReadOnlyAdmin):
 
 @admin.register(File)
 class FileAdmin(RemovableAdmin):
-    list_display = ("filename", "id", "purpose", "size", "project", "created_at")
+    list_display = ("title", "purpose", "size", "project", "created_at")
     list_filter = (ProjectFilter,)
     list_select_related = ("project",)
     search_fields = ("id__exact", "filename__startswith")
     search_help_text = "A file's whole id, or how its name begins: looked for in every project."
     change_form_template = "admin/assistants/facts_page.html"
     goes_along = "… its bytes, and its place in every vector store. Citations keep the id."
+
+    @admin.display(description="Name")
+    def title(self, file: File) -> str:
+        return titled(file.filename, file.id)
 
     @admin.display(description="Size")
     def size(self, file: File) -> str:
@@ -88,7 +92,7 @@ def named(store: VectorStore) -> str:
 
 @admin.register(VectorStore)
 class VectorStoreAdmin(RemovableAdmin):
-    list_display = ("title", "id", "project", "created_at", "last_active_at")
+    list_display = ("title", "project", "created_at", "last_active_at")
     list_filter = (ProjectFilter,)
     list_select_related = ("project",)
     list_defer = ("metadata", "description")
@@ -107,7 +111,7 @@ class VectorStoreAdmin(RemovableAdmin):
 
     @admin.display(description="Name")
     def title(self, store: VectorStore) -> str:
-        return named(store)
+        return titled(named(store), store.id)
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         store: VectorStore = kwargs["obj"]

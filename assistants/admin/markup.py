@@ -38,6 +38,11 @@ def link(model: type[Model], id: Any, text: str = "") -> SafeString:
     return format_html('<a href="{}">{}</a>', page_of(model, id), text or id)
 
 
+def titled(title: str, below: str) -> SafeString:
+    """Two lines of a list's cell: what people call a thing, and its id in small."""
+    return format_html('{}<br><span class="kumos-id">{}</span>', title, below)
+
+
 def chat_link(**query: str) -> SafeString:
     return format_html('<a href="/chat/?{}">Open in chat</a>', urlencode(query))
 

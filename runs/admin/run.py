@@ -26,6 +26,7 @@ from assistants.admin.markup import (
     list_of,
     moment,
     page_of,
+    titled,
 )
 from assistants.errors import ApiError
 from assistants.models import Assistant, Message, Project, Thread
@@ -71,7 +72,7 @@ def runs_of_thread(thread: Thread) -> SafeString:
 
 @admin.register(Run)
 class RunAdmin(ReadOnlyAdmin):
-    list_display = ("id", "state", "assistant", "created", "took", "tokens", "trouble")
+    list_display = ("id", "state", "assistant", "created", "cost")
     list_filter = ("status",)
     list_select_related = ("thread",)
     list_defer = (
@@ -124,28 +125,21 @@ class RunAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Status")
     def state(self, run: Run) -> str:
-        return badge(run.status)
+        reason = clipped(trouble(run), 120)
+        return format_html('{}<br><span class="kumos-trouble">{}</span>', badge(run.status), reason)
 
     @admin.display(description="Assistant and model")
     def assistant(self, run: Any) -> str:
         name = clipped(run.assistant_name or run.assistant_id, 40)
-        return format_html('{}<br><span class="kumos-id">{}</span>', name, clipped(run.model, 40))
+        return titled(name, clipped(run.model, 40))
 
     @admin.display(description="Created")
     def created(self, run: Run) -> str:
         return moment(run.created_at)
 
-    @admin.display(description="Duration")
-    def took(self, run: Run) -> str:
-        return took(run)
-
-    @admin.display(description="Tokens")
-    def tokens(self, run: Run) -> str:
-        return tokens(run)
-
-    @admin.display(description="What went wrong")
-    def trouble(self, run: Run) -> str:
-        return clipped(trouble(run), 120)
+    @admin.display(description="Duration and tokens")
+    def cost(self, run: Run) -> str:
+        return titled(took(run), f"{tokens(run)} tokens")
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         run = kwargs["obj"]
