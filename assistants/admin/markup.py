@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote as quote_url
 from urllib.parse import urlencode
 
 from django.contrib.admin.utils import quote
@@ -43,8 +44,10 @@ def titled(title: str, below: str) -> SafeString:
     return format_html('{}<br><span class="kumos-id">{}</span>', title, below)
 
 
-def chat_link(**query: str) -> SafeString:
-    return format_html('<a href="/chat/?{}">Open in chat</a>', urlencode(query))
+def chat_link(*, assistant: str = "", thread: str = "") -> SafeString:
+    """To the chat page: a new talk with `assistant`, or `thread` as it is."""
+    address = f"/chat/{quote_url(thread, safe='')}" if thread else f"/chat/?{urlencode({'assistant': assistant})}"
+    return format_html('<a href="{}">Open in chat</a>', address)
 
 
 def pretty(value: Any) -> str:

@@ -28,7 +28,7 @@ def test_messages_stand_in_order_with_runs_and_chat_beside(root: Client, talk: T
     shown = page(root, talk.thread)
     assert -1 < shown.find("Who?") < shown.find("The dragon.")
     assert markup.page_of(Run, talk.run.pk) in shown
-    assert f"/chat/?thread={talk.thread.pk}" in shown
+    assert f'href="/chat/{talk.thread.pk}"' in shown
     assert "1,234 tokens" in shown
 
 
