@@ -125,8 +125,7 @@ def _held(claim: FileClaim) -> QuerySet[VectorStoreFile]:
 
 def store(claim: FileClaim, passages: Iterable[str]) -> bool:
     """Writes the passages, then `completed`. False, and nothing more is written, once the claim no longer holds."""
-    if not _clear(claim):
-        return False
+    _clear(claim)
     position = 0
     for batch in batched(passages, PASSAGES_PER_WRITE):
         with transaction.atomic():
@@ -143,22 +142,21 @@ def store(claim: FileClaim, passages: Iterable[str]) -> bool:
 
 def fail(claim: FileClaim, refusal: Refusal) -> bool:
     """Writes `failed` and why. False when the claim no longer holds."""
+    _clear(claim)
     error = {"code": refusal.code, "message": refusal.message}
-    return _clear(claim) and bool(_held(claim).update(status=FileStatus.FAILED, last_error=error, claimed_until=None))
+    return bool(_held(claim).update(status=FileStatus.FAILED, last_error=error, claimed_until=None))
 
 
 def _renew(claim: FileClaim) -> bool:
     return bool(_held(claim).update(claimed_until=clock.now() + timedelta(seconds=CLAIM_SECONDS)))
 
 
-def _clear(claim: FileClaim) -> bool:
-    """Removes what an attempt before this one left behind. False when the claim no longer holds."""
-    while True:
+def _clear(claim: FileClaim) -> None:
+    """Removes what an attempt before this one left behind, as long as the claim holds."""
+    removed = PASSAGES_PER_WRITE
+    while removed:
         with transaction.atomic():
-            if not _renew(claim):
-                return False
-            if not index.remove_passages(claim.store_file_id, PASSAGES_PER_WRITE):
-                return True
+            removed = index.remove_passages(claim.store_file_id, PASSAGES_PER_WRITE) if _renew(claim) else 0
 
 
 # The work -------------------------------------------------------------------------------------------------------------

@@ -62,12 +62,12 @@ def passages(
 
 
 def border(text: str, position: int) -> int:
-    """How good a place to cut this is: 2 the end of a paragraph, 1 of a sentence or line, 0 neither."""
+    """How good a place to cut this is: 3 the end of a paragraph, 2 of a sentence or line, 1 of a word, 0 inside one."""
     if PARAGRAPH_END.match(text, position):
+        return 3
+    if ends_sentence(text, position) or text.startswith(("\n", "\r\n"), position):
         return 2
-    if text[position - 1] in ".!?…。！？\"'”’)]" and ends_sentence(text, position):
-        return 1
-    return 1 if text.startswith(("\n", "\r\n"), position) else 0
+    return 1 if text[position].isspace() else 0
 
 
 def ends_sentence(text: str, position: int) -> bool:

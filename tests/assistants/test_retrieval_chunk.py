@@ -54,6 +54,12 @@ def test_cuts_fall_at_paragraphs_then_sentences() -> None:
     assert first == (paragraph * 4).strip()
 
 
+def test_short_words_stay_whole() -> None:
+    prose = "The pilots carried mail over the ice, on sledges, and nobody wrote home about it all winter long " * 20
+    for passage in passages(prose, 50, 25):
+        assert set(passage.split()) <= set(prose.split())
+
+
 def test_a_short_text_is_one_passage() -> None:
     assert list(passages("  Hello there.\n")) == ["Hello there."]
     assert list(passages(" \n\t ")) == []

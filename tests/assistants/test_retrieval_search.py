@@ -78,6 +78,11 @@ def test_a_passage_with_part_of_the_question_scores_less(store: VectorStore) -> 
     assert part.score < full.score / 2
 
 
+def test_the_best_score_says_how_much_of_the_question_is_held(store: VectorStore) -> None:
+    put(store, "a.txt", "The red kite needs a long tail.")
+    assert search([store.id], "red kite zeppelin")[0].score == pytest.approx(2 / 3, abs=1e-3)
+
+
 def test_words_side_by_side_weigh_more(store: VectorStore) -> None:
     put(store, "apart.txt", "The dragon sleeps. A later project repairs the roof, and project money is short.")
     put(store, "together.txt", "Notes on many things, among them Project Dragon, and other news of the week.")
