@@ -55,7 +55,7 @@ def unknown_url(request: HttpRequest) -> ApiError:
 
 
 def path_join(path: str, key: str | int) -> str:
-    if isinstance(key, int) or key.isdigit():
+    if isinstance(key, int):
         return f"{path}[{key}]"
     return f"{path}.{key}" if path else str(key)
 

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kumos_site.settings")
 
 import django
-from asgiref.sync import ThreadSensitiveContext
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
 
 django.setup(set_prefix=False)
 
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.exception import convert_exception_to_response
+from django.http import FileResponse
+from django.http.response import HttpResponseBase
 
 from assistants.headers import OpenAIHeadersMiddleware
 
@@ -40,6 +42,17 @@ class PageHandler(ASGIHandler):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with ThreadSensitiveContext(executor=_next_thread()):
             await self.handle(scope, receive, send)
+
+    async def send_response(self, response: HttpResponseBase, send: Send) -> None:
+        if isinstance(response, FileResponse) and response.file_to_stream is not None:
+            # Django would read a file as a whole before its first byte is sent.
+            response.streaming_content = blocks(response.file_to_stream.read, response.block_size)
+        await super().send_response(response, send)
+
+
+async def blocks(read: Callable[[int], bytes], size: int) -> AsyncIterator[bytes]:
+    while block := await sync_to_async(read)(size):
+        yield block
 
 
 class ApiHandler(PageHandler):

@@ -65,10 +65,11 @@ class KumosProcess:
             time.sleep(0.05)
 
     def answers(self) -> bool:
-        try:
-            return self.client(timeout=5).get("/v1/assistants").status_code == 200
-        except httpx.TransportError:
-            return False
+        with self.client(timeout=5) as client:
+            try:
+                return client.get("/v1/assistants").status_code == 200
+            except httpx.TransportError:
+                return False
 
     def output(self) -> str:
         return self.log.read_text()

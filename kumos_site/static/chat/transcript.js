@@ -165,6 +165,7 @@ export class Transcript {
     this.following = true;
     this.lastTop = 0;
     scroller.addEventListener("scroll", () => this.noticeScroll(), { passive: true });
+    new ResizeObserver(() => this.following && this.toEnd()).observe(scroller); // the panel, a phone's keyboard
     pill.addEventListener("click", () => this.follow());
     setInterval(() => this.tick(), 500);
   }

@@ -1,0 +1,8 @@
+"""The app as the admin names it."""
+
+from django.apps import AppConfig
+
+
+class AssistantsConfig(AppConfig):
+    name = "assistants"
+    verbose_name = "Resources"
