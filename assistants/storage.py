@@ -16,7 +16,7 @@ from django.db.models.functions import Cast
 
 from assistants import stores
 from assistants.clock import now
-from assistants.models import Assistant, File, Project, Purpose, Thread
+from assistants.models import Assistant, File, Project, Purpose, Thread, VectorStoreFile
 
 
 def store_file(
@@ -44,9 +44,14 @@ def store_file(
     return file
 
 
-@transaction.atomic
 def delete_file(file: File) -> None:
     """Removes `file` from every store and all tool resources, then its row, then its bytes."""
+    stores.forget_passages(VectorStoreFile.objects.filter(file=file))
+    with transaction.atomic():
+        _delete_row(file)
+
+
+def _delete_row(file: File) -> None:
     for model in (Assistant, Thread):
         holders = model.objects.annotate(named=Cast("tool_resources", TextField())).filter(
             project=file.project_id, named__contains=file.id

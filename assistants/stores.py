@@ -17,10 +17,12 @@ from django.db.models import Count, F, Q, QuerySet, Sum
 from assistants import bell, clock
 from assistants.errors import ApiError, not_found
 from assistants.models import Assistant, File, FileStatus, Project, Thread, VectorStore, VectorStoreFile
+from assistants.retrieval import index
 from assistants.serializers.tools import chunk_sizes
 
 THREAD_STORE_DAYS = 7
 """A store made for a thread expires that long after its last use (contract 2.4)."""
+PASSAGES_PER_DELETE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,27 @@ def expires_at(store: VectorStore) -> datetime | None:
 def touch(ids: Iterable[str]) -> None:
     """Notes that the stores with `ids` were used now; called by searches, which also put off expiry."""
     VectorStore.objects.filter(pk__in=list(ids)).update(last_active_at=clock.now())
+
+
+def forget_passages(store_files: QuerySet[VectorStoreFile]) -> None:
+    """Removes the passages of files that are about to go, few at a time and outside any transaction.
+
+    One cascade over thousands of them would hold SQLite's only writer for seconds, and every run would wait.
+    """
+    for pk in list(store_files.values_list("pk", flat=True)):
+        while index.remove_passages(pk, PASSAGES_PER_DELETE):
+            pass
+
+
+def delete_store(store: VectorStore) -> None:
+    forget_passages(VectorStoreFile.objects.filter(vector_store=store))
+    store.delete()
+
+
+def detach(store_file: VectorStoreFile) -> None:
+    """Takes a file out of its store; the file itself stays (contract 5.3)."""
+    forget_passages(VectorStoreFile.objects.filter(pk=store_file.pk))
+    store_file.delete()
 
 
 @transaction.atomic

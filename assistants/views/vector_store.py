@@ -68,7 +68,7 @@ class VectorStoreViewSet(ResourceViewSet):
         return Response(vector_store_object(store))
 
     def destroy(self, request: Request, vector_store_id: str) -> Response:
-        stores.find_store(self.project, vector_store_id).delete()
+        stores.delete_store(stores.find_store(self.project, vector_store_id))
         return Response(deletion_object(vector_store_id, "vector_store.deleted"))
 
 
@@ -110,5 +110,5 @@ class VectorStoreFileViewSet(ResourceViewSet):
         return self.answer(store_file)
 
     def destroy(self, request: Request, vector_store_id: str, file_id: str) -> Response:
-        self.find(vector_store_id, file_id).delete()
+        stores.detach(self.find(vector_store_id, file_id))
         return Response(deletion_object(file_id, "vector_store.file.deleted"))
