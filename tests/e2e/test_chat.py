@@ -468,9 +468,10 @@ def test_events_folded_give_what_the_api_answers_and_repeats_change_nothing(
         new m.FrameParser((frame) => frames.push(frame)).push(Uint8Array.from(given.bytes));
         const before = frames.findLastIndex((frame) => frame.event === "thread.message.completed");
         const model = new m.Thread("t");
-        // A page that loads the list while the run goes on knows the message from both.
+        // A page that loads the list while the run goes on knows the message from both; in the list it has no text yet.
         frames.slice(0, before - 3).forEach((frame) => model.apply(frame));
-        model.offerNewest(given.messages);
+        const empty = { status: "in_progress", content: [] };
+        model.offerNewest(given.messages.map((one) => (one.role === "assistant" ? { ...one, ...empty } : one)));
         frames.slice(0, before).forEach((frame) => model.apply(frame));
         const streamed = structuredClone([...model.messages.values()].findLast((one) => one.role === "assistant"));
         frames.forEach((frame) => model.apply(frame));
@@ -497,43 +498,48 @@ def test_events_folded_give_what_the_api_answers_and_repeats_change_nothing(
 
 def test_text_drawn_piece_by_piece_looks_like_text_drawn_at_once(module: Callable[[str, Any], Any]) -> None:
     text = (
-        "# Plan\n\nOne **bold\nword** and `code` 🐉 then 【0:1†source】.\n"
+        "# Plan\n\nOne **bold\nword** and `code` 🐉 then 【0:1†source】 and 【0:1†source】.\n"
         "- first\n- second **strong**\n  goes on\n-\n- third\n"
         "1. one\n2. two\n\n```py\n- no list\n**no bold**\n```\nlast `open and **open\n\n* * *\n**"
     )
     marker = "【0:1†source】"
-    start = text.index(marker)  # counts code points, as the API does; JavaScript counts one more for the dragon
-    annotation = {
-        "type": "file_citation",
-        "text": marker,
-        "start_index": start,
-        "end_index": start + len(marker),
-        "file_citation": {"file_id": "file-1"},
-    }
+    annotations = [
+        {
+            "type": "file_citation",
+            "text": marker,
+            # Counts code points, as the API does; JavaScript counts one more for the dragon.
+            "start_index": found.start(),
+            "end_index": found.end(),
+            "file_citation": {"file_id": "file-1"},
+        }
+        for found in re.finditer(marker, text)
+    ]
     drawn = module(
         """
+        const { text, marker, annotations } = given;
         const chip = () => Object.assign(document.createElement("a"), { className: "chip", textContent: "1" });
-        const cut = given.text.indexOf(given.marker) + given.marker.length;
-        const draw = (prose, end, growing) =>
-          prose.update(given.text.slice(0, end), end >= cut ? [given.annotation] : [], growing);
+        const markers = [...text.matchAll(marker)].map((found) => [found.index, found.index + marker.length]);
+        const draw = (prose, end, growing) => {
+          // A marker and its annotation always come in one piece.
+          if (markers.some(([from, to]) => from < end && end < to)) return;
+          prose.update(text.slice(0, end), annotations.slice(0, markers.filter(([, to]) => to <= end).length), growing);
+        };
         const whole = new m.Prose({ chip });
-        draw(whole, given.text.length, false);
+        draw(whole, text.length, false);
         for (const size of [1, 2, 3, 5, 8, 13]) {
           const prose = new m.Prose({ chip });
-          for (let end = size; end < given.text.length; end += size) {
-            // The marker and its annotation always come in one piece.
-            if (end <= cut - given.marker.length || end >= cut) draw(prose, end, true);
-          }
-          draw(prose, given.text.length, false);
+          for (let end = size; end < text.length; end += size) draw(prose, end, true);
+          draw(prose, text.length, false);
           if (prose.element.innerHTML !== whole.element.innerHTML)
             throw new Error(`pieces of ${size}: ${prose.element.innerHTML} not ${whole.element.innerHTML}`);
         }
         return whole.element.innerHTML;
         """,
-        {"text": text, "marker": marker, "annotation": annotation},
+        {"text": text, "marker": marker, "annotations": annotations},
     )
     assert drawn.startswith(
-        '<h3>Plan</h3><p>One <strong>bold\nword</strong> and <code>code</code> 🐉 then <a class="chip">1</a>.</p>'
+        '<h3>Plan</h3><p>One <strong>bold\nword</strong> and <code>code</code> 🐉 then <a class="chip">1</a>'
+        ' and <a class="chip">1</a>.</p>'
         "<ul><li>first</li><li>second <strong>strong</strong>\n  goes on</li></ul>"
     )
     assert '<pre tabindex="0">- no list\n**no bold**</pre><p>last `open and **open</p>' in drawn
