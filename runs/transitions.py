@@ -14,10 +14,11 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from assistants import bell, conversation
+from assistants import bell, conversation, stores
 from assistants.clock import now
 from assistants.errors import ApiError, not_found
 from assistants.models import Message, MessageStatus, Project, Thread
+from assistants.serializers.fields import merge_metadata
 from assistants.serializers.thread import thread_object
 from runs import story
 from runs.models import ACTIVE, HELD, Run, RunStatus, RunStep, StepStatus, StepType
@@ -50,9 +51,15 @@ def create_run(thread: Thread, run: Run, messages: Sequence[Mapping[str, Any]] =
         raise ApiError(f"Thread {thread.pk} already has an active run {active}.") from None
 
 
-def create_thread_and_run(project: Project, thread_data: Mapping[str, Any], run: Run) -> Created:
-    """POST /threads/runs: the story begins with `thread.created`, an event of the thread itself."""
+def create_thread_and_run(
+    project: Project, thread_data: Mapping[str, Any], run: Run, tool_resources: Mapping[str, Any] | None = None
+) -> Created:
+    """POST /threads/runs: the story begins with `thread.created`, an event of the thread itself.
+
+    `tool_resources` (validated) stand in for the assistant's. What they ask for is made, or nothing at all is.
+    """
     with transaction.atomic():
+        run.tool_resources = stores.resolve_tool_resources(project, tool_resources) or run.tool_resources
         thread = conversation.insert_thread(project, thread_data)
         run.thread = thread
         created = Draft("thread.created", journal.encode(thread_object(thread, long=True)))
@@ -141,13 +148,13 @@ def submit_tool_outputs(run: Run, outputs: Sequence[Mapping[str, str]]) -> Creat
     return Created(run, entries[0].seq - 1)
 
 
-def modify_run(run: Run, metadata: Mapping[str, str]) -> Run:
-    """Merges `metadata` into a run that is over; 400 while it is active (contract 2.8)."""
+def modify_run(run: Run, metadata: Mapping[str, str] | None) -> Run:
+    """Merges `metadata` into a run that is over, None clears it; 400 while the run is active (contract 2.8)."""
     with transaction.atomic():
         run = fresh(run)
         if run.status in ACTIVE:
             raise ApiError(f"Cannot update run with status '{run.status}'.")
-        run.metadata = {**run.metadata, **metadata}
+        run.metadata = merge_metadata(run.metadata, metadata)
         run.save(update_fields=["metadata"])
     return run
 

@@ -12,7 +12,6 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from assistants import stores
 from assistants.conversation import find_thread
 from assistants.errors import ApiError, not_found
 from assistants.models import Assistant
@@ -122,9 +121,9 @@ class RunViewSet(ResourceViewSet):
         data = self.body(ThreadRunInput)
         assistant = self.assistant(data["assistant_id"])
         run = new_run(assistant, data, included(request))
-        if own := stores.resolve_tool_resources(self.project, data.get("tool_resources")):
-            run.tool_resources = own
-        created = transitions.create_thread_and_run(self.project, data.get("thread") or {}, run)
+        created = transitions.create_thread_and_run(
+            self.project, data.get("thread") or {}, run, data.get("tool_resources")
+        )
         return self.answer(created, data.get("stream"), with_thread=True)
 
     def retrieve(self, request: Request, thread_id: str, run_id: str) -> Response:
@@ -132,7 +131,7 @@ class RunViewSet(ResourceViewSet):
 
     def modify(self, request: Request, thread_id: str, run_id: str) -> Response:
         run = self.find(thread_id, run_id)
-        changed = transitions.modify_run(run, self.body(MetadataChanges).get("metadata") or {})
+        changed = transitions.modify_run(run, self.body(MetadataChanges).get("metadata", {}))
         return Response(run_object(changed))
 
     def cancel(self, request: Request, thread_id: str, run_id: str) -> Response:
