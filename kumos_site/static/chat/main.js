@@ -303,7 +303,8 @@ class Chat {
   fillPicker() {
     const options = [...this.assistants.values()].map((one) => element("option", { value: one.id }, one.name || one.id));
     $("assistant").replaceChildren(...options);
-    const choice = this.assistants.get(localStorage.getItem(CHOICE));
+    const asked = new URLSearchParams(location.search).get("assistant"); // the admin's "Open in chat"
+    const choice = this.assistants.get(asked ?? localStorage.getItem(CHOICE));
     // A newcomer meets the oldest assistant that has questions to start with: the list is newest first.
     const first = choice ?? [...this.assistants.values()].findLast((one) => startersOf(one).length > 0);
     if (first) $("assistant").value = first.id;
