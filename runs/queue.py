@@ -10,6 +10,7 @@ import fcntl
 import logging
 import os
 import socket
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -48,13 +49,17 @@ def _interrupted(limit: int) -> list[Run]:
 
 
 def _queued(limit: int) -> list[Run]:
-    """The oldest queued runs of each project in turn, so that a flood of one does not starve the others."""
+    """The oldest queued runs of each project in turn, so that a flood of one does not starve the others.
+
+    A project's running ones have had their turn: with few slots free at a time, its line would always be the oldest.
+    """
     queued = Run.objects.filter(status=RunStatus.QUEUED)
+    running = Counter(Run.objects.filter(status__in=HELD).order_by().values_list("project_id", flat=True))
     lines = [
-        list(queued.filter(project_id=project_id).order_by("created_at", "pk")[:limit])
+        (running[project_id], queued.filter(project_id=project_id).order_by("created_at", "pk")[:limit])
         for project_id in queued.order_by().values_list("project_id", flat=True).distinct()
     ]
-    turns = [(turn, run.created_at, run) for line in lines for turn, run in enumerate(line)]
+    turns = [(turn, run.created_at, run) for had, line in lines for turn, run in enumerate(line, start=had)]
     return [run for _, _, run in sorted(turns, key=lambda item: item[:2])]
 
 

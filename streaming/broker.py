@@ -69,6 +69,8 @@ async def _flush() -> None:
             await _send([_waiting.popleft() for _ in range(len(_waiting))])
     finally:
         _flushing = False
+    if _waiting:  # rung from another thread between the last look and the line above
+        bell.ring(_flush)
 
 
 async def _send(entries: Sequence[Entry]) -> None:
