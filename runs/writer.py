@@ -2,6 +2,9 @@
 
 Idle, a transition is committed at once. When commits crowd, the thread paces itself: the time it leaves between two
 commits lets more work gather, which costs a fraction of the CPU. A future resolves only after its commit.
+
+Every commit survives the death of the process. Those of streamed text alone do not wait for the disk, so a power cut
+may take back the last words of an answer, but never a run, a status or a finished message: they sync all before them.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ class _Job:
     work: Callable[[], Any]
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
+    urgent: bool
     result: Any = None
     error: Exception | None = None
 
@@ -46,9 +50,9 @@ class Writer:
         self._thread.start()
 
     async def run[T](self, work: Callable[[], T], *, urgent: bool = True) -> T:
-        """`urgent` work does not wait for the pace: everything but streamed text."""
+        """`urgent` work waits for the disk, not for the pace: everything but streamed text."""
         loop = asyncio.get_running_loop()
-        job = _Job(work, loop.create_future(), loop)
+        job = _Job(work, loop.create_future(), loop, urgent)
         # Whoever asked may be cancelled meanwhile; an error that nobody waits for any more is no news.
         job.future.add_done_callback(lambda future: future.cancelled() or future.exception())
         with self._some:
@@ -70,6 +74,7 @@ class Writer:
     def _loop(self) -> None:
         try:
             while jobs := self._next():
+                _sync_commits(any(job.urgent for job in jobs))
                 self._commit(jobs)
                 self._commits.append(time.monotonic())
                 _resolve(jobs)
@@ -124,6 +129,15 @@ class Writer:
                 logger.warning("a transaction is tried again: %r", error)
                 connection.close_if_unusable_or_obsolete()
                 time.sleep(0.05 * attempt)
+
+
+def _sync_commits(wanted: bool) -> None:
+    """Whether this connection's next commits reach the disk before they return."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute(f"PRAGMA synchronous={'FULL' if wanted else 'NORMAL'}")
+        else:
+            cursor.execute("SELECT set_config('synchronous_commit', %s, false)", ["on" if wanted else "off"])
 
 
 def _passing(error: Exception) -> bool:
