@@ -320,7 +320,7 @@ def test_near_misses_are_not_summarised() -> None:
     aside = passage(
         5,
         "minutes.txt",
-        "The board met on Monday in the old hall. " * 6 + "Project Dragon is late. Lunch was good that day.",
+        "The board met on Monday in the old hall. " * 6 + "Project Dragon is late. Lunch was late that day.",
     )
     assert "minutes.txt" not in said(DRAGON, *found(BRIEF, aside))
     answer = said("Is Project Dragon late?", *found(BRIEF, aside))
