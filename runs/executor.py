@@ -138,9 +138,10 @@ class Executor:
                 if scribe is not None:
                     await scribe.settle()
         try:
-            await self.writer.run(ending)
-        except CancelRequested:
-            await self.writer.run(partial(progress.cancel, self.run))
+            try:
+                await self.writer.run(ending)
+            except CancelRequested:
+                await self.writer.run(partial(progress.cancel, self.run))
         except Fenced:
             logger.info("run %s ended elsewhere", self.run.pk)
         except Exception:

@@ -5,6 +5,7 @@ It is made from the database at every turn, so a run that changes hands goes on 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -46,7 +47,7 @@ def build(run: Run) -> Prompt:
             model=run.model,
             messages=_fitting(run, messages, steps),
             tools=_function_tools(run),
-            tool_choice=_tool_choice(run) if first_turn else "auto",
+            tool_choice=_tool_choice(run, first_turn=first_turn),
             temperature=run.temperature,
             top_p=run.top_p,
             response_format=run.response_format if isinstance(run.response_format, dict) else None,
@@ -150,16 +151,13 @@ def _fitting(run: Run, messages: list[ChatMessage], steps: list[RunStep]) -> lis
     if budget is None:
         return [*system, *messages]
     budget -= sum(_size(message) for message in system)
-    kept = list(messages)
-    while kept and sum(_size(message) for message in kept) > budget:
-        if len(kept) == 1 or kept[0]["role"] == "tool":
-            raise PromptTooLong
-        kept.pop(0)
-        while kept and kept[0]["role"] == "tool":  # never an output without its call
-            kept.pop(0)
+    kept = deque((message, _size(message)) for message in messages)
+    total = sum(size for _, size in kept)
+    while kept and (total > budget or kept[0][0]["role"] == "tool"):  # never an output without its call
+        total -= kept.popleft()[1]
     if messages and not kept:
         raise PromptTooLong
-    return [*system, *kept]
+    return [*system, *(message for message, _ in kept)]
 
 
 def _size(message: ChatMessage) -> int:
@@ -177,8 +175,11 @@ def _function_tools(run: Run) -> list[Mapping[str, Any]]:
     return [*mine, *({"type": "function", "function": t["function"]} for t in run.tools if t["type"] == "function")]
 
 
-def _tool_choice(run: Run) -> str | Mapping[str, Any]:
+def _tool_choice(run: Run, *, first_turn: bool) -> str | Mapping[str, Any]:
+    """What forces a call does so once (contract 2.5); what forbids them does so throughout."""
     choice = run.tool_choice
+    if not first_turn and choice != "none":
+        return "auto"
     if isinstance(choice, dict) and choice["type"] != "function":
         return {"type": "function", "function": {"name": choice["type"]}}
     return choice if isinstance(choice, dict) else str(choice or "auto")

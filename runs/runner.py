@@ -37,7 +37,7 @@ class Runner:
         self.writer = Writer()
         self.executors: dict[str, Executor] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
-        self.file_tasks: set[asyncio.Task[None]] = set()
+        self.file_tasks: dict[asyncio.Task[None], ingest.FileClaim] = {}
         self.stopping = False
         self._run_bell = asyncio.Event()
         self._file_bell = asyncio.Event()
@@ -67,6 +67,8 @@ class Runner:
                     loops.create_task(self._every(settings.KUMOS_BEAT_SECONDS, self._beat, self._drained))
                     loops.create_task(self._every(settings.KUMOS_SWEEP_SECONDS, self._sweep, self._drained))
             finally:
+                # A claim that was under way when the draining began: its runs go back, too.
+                await asyncio.gather(*self.tasks.values(), return_exceptions=True)
                 await self._database(queue.unregister, self.id)
                 await asyncio.to_thread(self.writer.stop)
 
@@ -78,10 +80,14 @@ class Runner:
             await asyncio.wait(self.tasks.values(), timeout=seconds)
         for executor in list(self.executors.values()):
             executor.stop(Stop.HANDED_BACK)
-        for task in list(self.file_tasks):
+        files = dict(self.file_tasks)
+        for task in files:
             task.cancel()
-        await asyncio.gather(*self.tasks.values(), *self.file_tasks, return_exceptions=True)
+        await asyncio.gather(*self.tasks.values(), *files, return_exceptions=True)
+        for claim in files.values():
+            await self.writer.run(partial(ingest.release, claim))
         self._drained.set()
+        self.wake()  # the loops that wait for work
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]], bell: asyncio.Event) -> None:
         """Does `work` when the bell rings and every `seconds` or so, until everything is drained."""
@@ -130,22 +136,21 @@ class Runner:
             return
         for claim in await self.writer.run(partial(ingest.claim_files, self.id, free)):
             task = asyncio.create_task(ingest.process(claim))
-            self.file_tasks.add(task)
+            self.file_tasks[task] = claim
             task.add_done_callback(self._file_done)
 
     def _file_done(self, task: asyncio.Task[None]) -> None:
-        self.file_tasks.discard(task)
+        self.file_tasks.pop(task, None)
         self._file_bell.set()
 
     async def _beat(self) -> None:
-        held = [executor.run for executor in self.executors.values()]
-        cancelled, lost = await self.writer.run(partial(queue.beat, self.id, held))
+        held = dict(self.executors)
+        runs = [executor.run for executor in held.values()]
+        cancelled, lost = await self.writer.run(partial(queue.beat, self.id, runs))
         for run_id in cancelled:
             self.cancel(run_id)
         for run_id in lost:
-            executor = self.executors.get(run_id)
-            if executor is not None and executor.run in held:
-                executor.stop(Stop.LOST)
+            held[run_id].stop(Stop.LOST)  # not one that has claimed the run again meanwhile
 
     async def _sweep(self) -> None:
         await self._database(queue.reclaim_dead, self.id)

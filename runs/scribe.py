@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -29,11 +28,13 @@ class Scribe:
         self._pump: asyncio.Task[None] | None = None
 
     def _kick(self) -> None:
-        if self._pump is None:
-            self._pump = asyncio.create_task(self._drain())
-        elif self._pump.done():
+        if self._pump is not None:
+            if not self._pump.done():
+                return
             self._pump.result()  # an append failed: whoever writes learns it here
-            self._pump = asyncio.create_task(self._drain())
+        self._pump = asyncio.create_task(self._drain())
+        # Or nobody does, because the run has ended otherwise.
+        self._pump.add_done_callback(lambda pump: pump.cancelled() or pump.exception())
 
     async def _drain(self) -> None:
         while self._waiting():
@@ -44,13 +45,12 @@ class Scribe:
         if self._waiting():
             self._kick()
         if self._pump is not None:
-            await self._pump
+            await asyncio.shield(self._pump)  # who waits may be cancelled; what is being written is not
 
     async def settle(self) -> None:
         """Nothing is under way any more, whatever became of it."""
         if self._pump is not None:
-            with suppress(Exception):
-                await self._pump
+            await asyncio.gather(self._pump, return_exceptions=True)
 
     def _waiting(self) -> bool:
         raise NotImplementedError
@@ -104,8 +104,10 @@ class MessageScribe(Scribe):
         """Completes the message, and with the `last` one the run."""
         self._add(self._reader.end())
         await self.flushed()
-        if self.opened is None:
-            self.opened = await self.writer.run(partial(progress.open_message, self.run, []))
+        if self.opened is None:  # an answer without a word: clients still expect a delta (contract 3.4)
+            self._add([Piece("")])
+            await self.flushed()
+        assert self.opened is not None
         ending = progress.complete if last else progress.finish_message
         await self.writer.run(partial(ending, self.run, self.opened, self._reader.content(), usage))
 

@@ -305,7 +305,7 @@ def test_a_user_message_that_comes_with_the_run_is_enough(alice: ApiClient, assi
 
 
 def test_empty_additional_messages_are_accepted(alice: ApiClient, thread_id: str, assistant_id: str) -> None:
-    body = {"assistant_id": assistant_id, "additional_messages": [], "tools": None, "metadata": None}
+    body: dict[str, Any] = {"assistant_id": assistant_id, "additional_messages": [], "tools": None, "metadata": None}
     assert alice.make(f"/threads/{thread_id}/runs", body)["metadata"] == {}
 
 
@@ -369,7 +369,7 @@ def test_runs_are_listed_page_by_page(alice: ApiClient, bob: ApiClient, thread_i
 
 
 def test_an_empty_list_has_no_ids(alice: ApiClient, thread_id: str) -> None:
-    empty = {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
+    empty: dict[str, Any] = {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
     assert alice.get(f"/threads/{thread_id}/runs").json() == empty
 
 

@@ -53,7 +53,7 @@ def path_of(run: Run) -> str:
 
 def test_steps_show_every_field(run: Run, alice: ApiClient) -> None:
     message, function, search = alice.get(path_of(run)).json()["data"]
-    common = {
+    common: dict[str, Any] = {
         "object": "thread.run.step",
         "thread_id": run.thread_id,
         "run_id": run.pk,
@@ -156,7 +156,7 @@ def test_a_failed_step_says_why_in_its_own_words(code: str, shown: str, alice: A
 
 def test_a_run_without_steps(alice: ApiClient) -> None:
     _, asked = ask(alice, "Hello")
-    empty = {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
+    empty: dict[str, Any] = {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
     assert alice.get(path_of(asked)).json() == empty
 
 

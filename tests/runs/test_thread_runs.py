@@ -78,7 +78,8 @@ def test_a_whole_thread_object_may_be_given(alice: ApiClient, assistant_id: str)
 
 def test_an_empty_thread_is_enough_for_an_assistant_with_instructions(alice: ApiClient) -> None:
     assistant = alice.make("/assistants", {"model": "scripted", "instructions": "Greet."})
-    for thread in ({}, {"thread": None}, {"thread": {}}):
+    bodies: list[dict[str, Any]] = [{}, {"thread": None}, {"thread": {}}]
+    for thread in bodies:
         run = alice.make("/threads/runs", {"assistant_id": assistant["id"], **thread})
         assert alice.get(f"/threads/{run['thread_id']}/messages").json()["data"] == []
 
@@ -146,6 +147,6 @@ def test_ids_of_another_project_are_ids_of_nothing(alice: ApiClient, charlie: Ap
 
 def test_a_refused_request_leaves_no_store_behind(alice: ApiClient, assistant_id: str) -> None:
     """Stores are asked for in the thread and beside it; then the run is refused for want of a message."""
-    resources = {"file_search": {"vector_stores": [{}]}}
+    resources: dict[str, Any] = {"file_search": {"vector_stores": [{}]}}
     body = {"assistant_id": assistant_id, "thread": {"tool_resources": resources}, "tool_resources": resources}
     assert refused(alice, body)[0] == 400
