@@ -289,6 +289,23 @@ def test_p8_events_between_reading_and_listening_are_not_lost(thread: Thread, us
     assert run_async(scenario) == [1, 2]
 
 
+def test_p8_a_silent_layer_costs_a_lone_follower_time_and_nothing_else(
+    thread: Thread, use_layer: Callable[..., None]
+) -> None:
+    use_layer("tests.lossy.LossyChannelLayer", drop=1.0)
+
+    async def scenario() -> list[int]:
+        seen: list[int] = []
+        async with aclosing(follow(thread.pk, 0, SHORT)) as batches:
+            assert await anext(batches) == ()
+            await in_thread(partial(append, thread, drafts(3)))
+            while len(seen) < 3:
+                seen += [entry.seq for entry in await anext(batches)]
+        return seen
+
+    assert run_async(scenario) == [1, 2, 3]
+
+
 def test_p8_deletion_reaches_a_waiting_follower(thread: Thread) -> None:
     id = thread.pk
 
