@@ -13,6 +13,7 @@ from typing import Any
 from runs.story import Piece
 
 OPENING = "【"
+BRACKET = re.compile("[【】]")
 MARKER = re.compile(r"【(\d{1,6}):(\d{1,6})†[^【】]{0,100}】")
 LONGEST = 120
 
@@ -39,36 +40,42 @@ class CitationReader:
 
     def read(self, text: str) -> list[Piece]:
         pieces: list[Piece] = []
-        self._held += text
-        while self._held:
-            start = self._held.find(OPENING)
-            if start:  # plain text up to the next bracket, or all of it
-                pieces.append(self._take(len(self._held) if start < 0 else start))
-            elif (found := MARKER.match(self._held)) is not None:
+        text, self._held = self._held + text, ""
+        place = 0
+        while place < len(text):
+            start = text.find(OPENING, place)
+            if start != place:  # plain text up to the next bracket, or all of it
+                end = len(text) if start < 0 else start
+                pieces.append(self._take(text[place:end]))
+            elif (found := MARKER.match(text, place)) is not None:
+                end = found.end()
                 pieces.append(self._cite(found))
-            elif "】" in self._held or self._held.find(OPENING, 1) > 0 or len(self._held) > LONGEST:
-                pieces.append(self._take(1))  # a bracket like any other
+            elif len(text) - place > LONGEST or BRACKET.search(text, place + 1):
+                end = place + 1
+                pieces.append(self._take(OPENING))  # a bracket like any other
             else:
+                self._held = text[place:]
                 break
+            place = end
         return pieces
 
     def end(self) -> list[Piece]:
         """What was held back and turned out to be no marker."""
-        return [self._take(len(self._held))] if self._held else []
+        rest, self._held = self._held, ""
+        return [self._take(rest)] if rest else []
 
     def content(self) -> list[dict[str, Any]]:
         """All that was read, as the content of a finished message."""
         return [{"type": "text", "text": {"value": "".join(self.value), "annotations": self.annotations}}]
 
-    def _take(self, length: int) -> Piece:
-        text, self._held = self._held[:length], self._held[length:]
+    def _take(self, text: str) -> Piece:
         self._position += len(text)
         self.value.append(text)
         return Piece(text)
 
     def _cite(self, found: re.Match[str]) -> Piece:
         start = self._position
-        piece = self._take(found.end())
+        piece = self._take(found[0])
         file_id = self._sources.get((int(found[1]), int(found[2])))
         if file_id is None:
             return piece

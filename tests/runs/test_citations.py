@@ -95,6 +95,13 @@ def test_text_is_held_back_only_as_long_as_it_may_become_a_marker() -> None:
     assert reader.end() == []
 
 
+def test_a_flood_of_brackets_costs_no_more_than_its_length() -> None:
+    """Read on the event loop: with a look at all the rest for each bracket, this would stop everything for minutes."""
+    flood = "【" * 1_000_000
+    pieces, reader = read(flood)
+    assert (len(pieces), len(reader.content()[0]["text"]["value"])) == (len(flood), len(flood))
+
+
 def test_an_unfinished_bracket_is_given_at_the_end() -> None:
     pieces, reader = read("Half a marker 【0:0†sour")
     assert pieces == [Piece("Half a marker "), Piece("【0:0†sour")]
