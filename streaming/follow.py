@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -30,6 +31,7 @@ from streaming.journal import Entry
 logger = logging.getLogger(__name__)
 
 RING_EVENTS = 512
+RING_BYTES = 1024 * 1024
 POLL_SECONDS = 1.0
 POLL_SECONDS_UNHEALTHY = 0.25
 REJOIN_SECONDS = 60.0  # memberships may vanish from a layer
@@ -48,7 +50,8 @@ class Watched:
 
     def __init__(self, thread_id: str) -> None:
         self.thread_id = thread_id
-        self.ring: deque[Entry] = deque(maxlen=RING_EVENTS)
+        self.ring: deque[Entry] = deque()
+        self.size = 0
         self.last = 0
         self.deleted = False
         self.followers = 0
@@ -59,17 +62,21 @@ class Watched:
             if entry.seq <= self.ring[-1].seq:
                 return  # heard before
             self.ring.clear()  # a gap: what is older is in the journal
+            self.size = 0
         self.ring.append(entry)
+        self.size += len(entry.data)
+        while len(self.ring) > RING_EVENTS or (self.size > RING_BYTES and len(self.ring) > 1):
+            self.size -= len(self.ring.popleft().data)
         self.last = max(self.last, entry.seq)
 
     def after(self, cursor: int) -> list[Entry] | None:
-        """The events right after `cursor`, [] if there are none, or None if only the journal can tell."""
+        """A page of the events right after `cursor`, [] if there are none, or None if only the journal can tell."""
         if self.last <= cursor:
             return []
         if not self.ring or self.ring[0].seq > cursor + 1 or self.ring[-1].seq <= cursor:
             return None
         skip = cursor + 1 - self.ring[0].seq
-        return list(self.ring)[skip:]
+        return journal.page(islice(self.ring, skip, None))
 
     def wake(self) -> None:
         for waiter in self.waiters:
@@ -237,7 +244,7 @@ async def follow(thread_id: str, cursor: int, tick: float) -> AsyncGenerator[Seq
             batch = None if behind else watched.after(cursor)
             if batch is None:
                 batch = await read(thread_id, cursor)
-                behind = len(batch) == journal.PAGE
+                behind = journal.is_full(batch)
             if batch:
                 cursor = batch[-1].seq
                 watched.last = max(watched.last, cursor)

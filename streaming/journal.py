@@ -88,17 +88,39 @@ def append(thread_id: str, drafts: Sequence[Draft]) -> list[Entry]:
     return entries
 
 
-PAGE = 500
+PAGE_EVENTS = 500
+PAGE_BYTES = 64 * 1024
+ROWS_AT_ONCE = 8  # what is fetched behind the end of a page is wasted
 
 
-def read_after(thread_id: str, seq: int, limit: int = PAGE) -> list[Entry]:
-    """At most `limit` committed events after `seq`, in order."""
+def page(entries: Iterable[Entry]) -> list[Entry]:
+    """What a reader takes at once: the first of `entries`, until one of them makes the page full.
+
+    It stays in memory until the reader's client has taken it, and an event may hold a run's 256,000 characters.
+    """
+    taken: list[Entry] = []
+    size = 0
+    for entry in entries:
+        taken.append(entry)
+        size += len(entry.data)
+        if size >= PAGE_BYTES or len(taken) == PAGE_EVENTS:
+            break
+    return taken
+
+
+def is_full(entries: Sequence[Entry]) -> bool:
+    """Whether a page was ended by its limits, so that more may follow."""
+    return len(entries) == PAGE_EVENTS or sum(len(entry.data) for entry in entries) >= PAGE_BYTES
+
+
+def read_after(thread_id: str, seq: int) -> list[Entry]:
+    """A page of the committed events after `seq`, in order; empty only if there are none."""
     rows = (
         Event.objects.filter(thread_id=thread_id, seq__gt=seq)
         .order_by("seq")
-        .values_list("seq", "run_id", "name", "data")[:limit]
+        .values_list("seq", "run_id", "name", "data")[:PAGE_EVENTS]
     )
-    return [Entry(thread_id, *row) for row in rows]
+    return page(Entry(thread_id, *row) for row in rows.iterator(chunk_size=ROWS_AT_ONCE))
 
 
 def last_seqs(thread_ids: Iterable[str]) -> dict[str, int]:
