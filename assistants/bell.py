@@ -39,7 +39,8 @@ def ring_runner(type: str, **fields: Any) -> None:
     Types: `run.queued`, `run.cancel` (run_id), `file.waiting`; handled by runs/consumers.py.
     """
     message = {"type": type, **fields}
-    transaction.on_commit(lambda: ring(lambda: send(message)))
+    # Robust: what is committed is accepted, whatever becomes of its bell.
+    transaction.on_commit(lambda: ring(lambda: send(message)), robust=True)
 
 
 async def send(message: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
+from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 
@@ -20,6 +21,7 @@ urlpatterns = [
     path("login/<str:uid>/<str:token>/", login.one_time, name="one-time-login"),
     path("health/live", health.live),
     path("health/ready", health.ready),
+    path("favicon.ico", RedirectView.as_view(url=static("chat/icon.svg"))),
     path("", RedirectView.as_view(url="/chat/")),
 ]
 

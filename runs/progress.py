@@ -147,16 +147,6 @@ def report_calls(run: Run, step_id: str, entries: Sequence[Mapping[str, Any]]) -
         _log(run, story.call_deltas(run, step_id, entries))
 
 
-def keep_calls(
-    run: Run, step: RunStep, calls: Sequence[Mapping[str, Any]], arguments: Mapping[str, str], usage: Usage
-) -> None:
-    """Journals what is about to be called before it is: a crash after this knows what may have happened."""
-    with transaction.atomic(savepoint=False):
-        hold(run)
-        _set_calls(step, calls, arguments, usage)
-        step.save(update_fields=["step_details", "call_arguments", "usage"])
-
-
 def finish_tool_step(
     run: Run, step: RunStep, calls: Sequence[Mapping[str, Any]], arguments: Mapping[str, str], usage: Usage
 ) -> None:

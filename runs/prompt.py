@@ -6,7 +6,7 @@ It is made from the database at every turn, so a run that changes hands goes on 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -145,19 +145,32 @@ def _sources(steps: list[RunStep]) -> Iterator[tuple[tuple[int, int], str]]:
 
 
 def _fitting(run: Run, messages: list[ChatMessage], steps: list[RunStep]) -> list[ChatMessage]:
-    """`messages` behind the instructions, without the oldest ones if `max_prompt_tokens` is too small for all."""
+    """`messages` behind the instructions, without the oldest ones if `max_prompt_tokens` is too small for all.
+
+    What is asked stays, and so does the newest turn of this run: without them there is nothing to answer.
+    """
     system: list[ChatMessage] = [{"role": "system", "content": run.instructions}] if run.instructions else []
     budget = _left(run.max_prompt_tokens, steps, "prompt_tokens")
     if budget is None:
         return [*system, *messages]
     budget -= sum(_size(message) for message in system)
+    place = max((i for i, message in enumerate(messages) if message["role"] == "user"), default=-1)
+    older, asked, newer = messages[: max(place, 0)], [messages[place]] if place >= 0 else [], messages[place + 1 :]
+    budget -= sum(_size(message) for message in asked)
+    kept = _newest(newer, budget)
+    if budget < 0 or (newer and not kept):
+        raise PromptTooLong
+    budget -= sum(_size(message) for message in kept)
+    return [*system, *(_newest(older, budget) if len(kept) == len(newer) else ()), *asked, *kept]
+
+
+def _newest(messages: Sequence[ChatMessage], budget: int) -> list[ChatMessage]:
+    """The end of `messages` that fits: never an output without its call."""
     kept = deque((message, _size(message)) for message in messages)
     total = sum(size for _, size in kept)
-    while kept and (total > budget or kept[0][0]["role"] == "tool"):  # never an output without its call
+    while kept and (total > budget or kept[0][0]["role"] == "tool"):
         total -= kept.popleft()[1]
-    if messages and not kept:
-        raise PromptTooLong
-    return [*system, *(message for message, _ in kept)]
+    return [message for message, _ in kept]
 
 
 def _size(message: ChatMessage) -> int:
