@@ -21,6 +21,7 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from assistants.clock import now
+from assistants.models import FileStatus, VectorStoreFile
 from runs import recovery, story
 from runs.models import ACTIVE, HELD, Run, RunStatus, Worker
 from runs.transitions import end_run, expire_run, fresh
@@ -211,3 +212,11 @@ def reclaim_dead(worker_id: str) -> int:
                 )
                 unregister(worker.pk)
     return count
+
+
+def reclaim_files(worker_id: str) -> int:
+    """Ends the claims on files if no other worker is there to hold one: a claim does not say whose it is."""
+    if Worker.objects.exclude(pk=worker_id).exists():
+        return 0
+    held = VectorStoreFile.objects.filter(status=FileStatus.IN_PROGRESS, claimed_until__gt=now())
+    return held.update(claimed_until=now() - timedelta(seconds=1))

@@ -60,6 +60,7 @@ class Runner:
         # The lock file stays open, and locked, until this returns.
         with await self._database(queue.register, self.id, self.slots):
             await self._database(queue.reclaim_dead, self.id)
+            await self._database(queue.reclaim_files, self.id)
             try:
                 async with asyncio.TaskGroup() as loops:
                     loops.create_task(self._every(POLL_SECONDS, self._claim, self._run_bell))
