@@ -17,7 +17,9 @@ from functools import partial
 from channels.db import database_sync_to_async
 from django.conf import settings
 
+from assistants import storage
 from runs import ingest, queue
+from runs.completers.openai_compatible import close_client
 from runs.executor import Executor, Stop
 from runs.models import Run
 from runs.writer import Writer
@@ -72,6 +74,7 @@ class Runner:
                 await asyncio.gather(*self.tasks.values(), return_exceptions=True)
                 await self._database(queue.unregister, self.id)
                 await asyncio.to_thread(self.writer.stop)
+                await close_client()
 
     async def drain(self, seconds: float) -> None:
         """Claims nothing more, lets what runs finish for `seconds`, hands the rest back."""
@@ -156,3 +159,4 @@ class Runner:
     async def _sweep(self) -> None:
         await self._database(queue.reclaim_dead, self.id)
         await self._database(queue.sweep)
+        await self._database(storage.delete_expired_files)

@@ -17,8 +17,8 @@ from assistants.errors import ApiError, not_found
 from assistants.models import Assistant
 from assistants.models.assistant import auto
 from assistants.pagination import paginate
-from assistants.serializers.fields import at, unsupported_value
 from assistants.serializers.message import MetadataChanges
+from assistants.serializers.refusals import at, unsupported_value
 from assistants.views.resource import ResourceViewSet
 from runs import transitions
 from runs.completers import CompleterError

@@ -14,9 +14,16 @@ from typing import Any, NoReturn
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from assistants.serializers.refusals import array_too_long, check_length, out_of_range, refusal, spoken_list, wrong_type
-from assistants.serializers.refusals import at as at
-from assistants.serializers.refusals import unsupported_value as unsupported_value
+from assistants.serializers.refusals import (
+    array_too_long,
+    at,
+    check_length,
+    out_of_range,
+    refusal,
+    spoken_list,
+    unsupported_value,
+    wrong_type,
+)
 
 METADATA_PAIRS_MAX = 16
 METADATA_KEY_MAX = 64
