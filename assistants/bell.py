@@ -49,13 +49,16 @@ async def send(message: dict[str, Any]) -> None:
         await asyncio.wait_for(layer.send(RUNNER_CHANNEL, message), timeout=0.1)
 
 
-def ring(bell: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Runs `bell()` on the attached loop. Errors are logged: whoever waits polls."""
+def ring(bell: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+    """Runs `bell()` on the attached loop; False where nobody could hear it. Errors are logged: whoever waits polls."""
     loop = attached_loop()
     if loop is not None:
         loop.call_soon_threadsafe(_start, bell)
-    elif not isinstance(get_channel_layer(), InMemoryChannelLayer):
-        async_to_sync(_quietly)(bell)
+        return True
+    if isinstance(get_channel_layer(), InMemoryChannelLayer):
+        return False
+    async_to_sync(_quietly)(bell)
+    return True
 
 
 def _start(bell: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 import zlib
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +29,10 @@ LAYER_TIMEOUT = 0.1  # seconds a layer call may take
 BREAK_SECONDS = 1.0  # how long the layer is left alone after a failure
 ROWS_BYTES = 64 * 1024  # above this a bell says only how far the thread's log has come
 
-_waiting: deque[Entry] = deque()
-_flushing = False
+_lock = threading.Lock()
+_waiting: list[Entry] = []
+_flushed_on: asyncio.AbstractEventLoop | None = None
+"""The loop that is about to send what waits, so that a busy process rings once for many commits."""
 _broken_until = 0.0
 
 
@@ -54,23 +56,35 @@ def failed(error: Exception) -> None:
 
 def ring(entries: Iterable[Entry]) -> None:
     """Tells every process that `entries` are in the log. Called after their commit."""
-    _waiting.extend(entries)
-    if not _flushing:
-        bell.ring(_flush)
+    global _flushed_on
+    loop = bell.attached_loop()
+    with _lock:
+        _waiting.extend(entries)
+        if loop is not None and _flushed_on is loop:
+            return
+        _flushed_on = loop
+    if not bell.ring(_flush):
+        _take()  # nobody can hear
+
+
+def _take() -> list[Entry]:
+    """All that waits; with nothing left, the next `ring` starts a new flush."""
+    global _flushed_on
+    with _lock:
+        taken = _waiting.copy()
+        _waiting.clear()
+        if not taken:
+            _flushed_on = None
+    return taken
 
 
 async def _flush() -> None:
-    global _flushing
-    if _flushing:
-        return
-    _flushing = True
+    global _flushed_on
     try:
-        while _waiting:
-            await _send([_waiting.popleft() for _ in range(len(_waiting))])
+        while entries := _take():
+            await _send(entries)
     finally:
-        _flushing = False
-    if _waiting:  # rung from another thread between the last look and the line above
-        bell.ring(_flush)
+        _flushed_on = None  # at worst one flush too many
 
 
 async def _send(entries: Sequence[Entry]) -> None:
