@@ -179,8 +179,12 @@ def register(worker_id: str, slots: int) -> IO[str]:
     path = lock_path(worker_id)
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("w")
-    fcntl.flock(file, fcntl.LOCK_EX)
-    Worker.objects.create(id=worker_id, host=host(), pid=os.getpid(), slots=slots)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        Worker.objects.update_or_create(id=worker_id, defaults={"host": host(), "pid": os.getpid(), "slots": slots})
+    except BaseException:
+        file.close()  # or the next try would wait for this one's lock
+        raise
     return file
 
 

@@ -59,22 +59,23 @@ class Runner:
     # Life ---------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
+        """Works until `drain`. What its loops do not survive it raises, and may then be run again."""
         # The lock file stays open, and locked, until this returns.
         with await self._database(queue.register, self.id, self.slots):
-            await self._database(queue.reclaim_dead, self.id)
-            await self._database(queue.reclaim_files, self.id)
             try:
+                await self._database(queue.reclaim_dead, self.id)
+                await self._database(queue.reclaim_files, self.id)
                 async with asyncio.TaskGroup() as loops:
                     loops.create_task(self._every(POLL_SECONDS, self._claim, self._run_bell))
                     loops.create_task(self._every(POLL_SECONDS, self._claim_files, self._file_bell))
                     loops.create_task(self._every(settings.KUMOS_BEAT_SECONDS, self._beat, self._drained))
                     loops.create_task(self._every(settings.KUMOS_SWEEP_SECONDS, self._sweep, self._drained))
-            finally:
                 # A claim that was under way when the draining began: its runs go back, too.
                 await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+            finally:
                 await self._database(queue.unregister, self.id)
-                await asyncio.to_thread(self.writer.stop)
-                await close_client()
+        await asyncio.to_thread(self.writer.stop)
+        await close_client()
 
     async def drain(self, seconds: float) -> None:
         """Claims nothing more, lets what runs finish for `seconds`, hands the rest back."""

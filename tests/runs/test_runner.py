@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from channels.db import database_sync_to_async
 from channels.layers import channel_layers, get_channel_layer
+from django.db import OperationalError, connection
 from pytest_django.fixtures import Settings
 
 from assistants import bell
@@ -309,3 +311,29 @@ def test_draining_hands_back_files_at_once(alice: ApiClient) -> None:
     left = VectorStoreFile.objects.get(pk=file.pk)
     assert (left.status, left.claimed_until) == ("in_progress", None)
     assert [claim.store_file_id for claim in ingest.claim_files("worker_b", 9)].count(file.pk) == 1
+
+
+def rename(old: str, new: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {old} RENAME TO {new}")
+
+
+@pytest.mark.parametrize("table", ["runs_worker", "assistants_vectorstorefile"])
+def test_a_runner_whose_start_failed_can_be_run_again(alice: ApiClient, table: str) -> None:
+    """A table is not there, really: the first run raises, before or after it has entered the register."""
+    _, run = ask(alice, "!fast\nHello")
+
+    async def scenario() -> None:
+        here = Runner(2)
+        await database_sync_to_async(rename, thread_sensitive=False)(table, "hidden")
+        try:
+            with pytest.raises(OperationalError):
+                await here.run()
+        finally:
+            await database_sync_to_async(rename, thread_sensitive=False)("hidden", table)
+        working = asyncio.create_task(here.run())
+        await until(lambda: Run.objects.filter(pk=run.pk, status="completed").exists())
+        await here.drain(5)
+        await working
+
+    run_async(scenario)
