@@ -170,6 +170,13 @@ class Desk:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
+    def refused(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """The answer to a request that must not be granted. A stream that opens instead is not waited for."""
+        with self.http.stream(method, path, **request) as answer:
+            assert answer.status_code != 200
+            answer.read()
+            return answer
+
     def assistant(self, **fields: Any) -> str:
         return str(self.make("/assistants", {"model": "scripted", **fields})["id"])
 

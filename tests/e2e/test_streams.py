@@ -159,11 +159,11 @@ def test_a_bad_cursor_is_a_bad_request(desk: Desk, cursor: str) -> None:
     path = desk.ask("!fast !echo Hello")
     desk.ended(path)
     for address in (f"{path}/stream", thread_stream(path)):
-        answer = desk.http.get(address, params={"starting_after": cursor})
+        answer = desk.refused("GET", address, params={"starting_after": cursor})
         assert answer.status_code == 400, answer.text
         assert answer.json()["error"]["param"] == "starting_after"
         if cursor.strip():
-            answer = desk.http.get(address, headers=[(b"Last-Event-ID", cursor.encode())])
+            answer = desk.refused("GET", address, headers=[(b"Last-Event-ID", cursor.encode())])
             assert answer.status_code == 400, answer.text
             assert answer.json()["error"]["type"] == "invalid_request_error"
 
@@ -246,7 +246,7 @@ def test_the_headers_of_a_stream(desk: Desk) -> None:
 def test_other_methods_are_refused_in_json(desk: Desk, method: str) -> None:
     path = desk.ask("!fast !echo Hello")
     for address in (f"{path}/stream", thread_stream(path)):
-        answer = desk.http.request(method, address)
+        answer = desk.refused(method, address)
         assert answer.status_code == 405
         assert answer.headers["content-type"] == "application/json"
         assert method == "HEAD" or answer.json()["error"]["type"] == "invalid_request_error"
@@ -261,11 +261,11 @@ def test_who_may_not_see_a_run_gets_json_and_404_or_401(desk: Desk) -> None:
         "/threads/thread_missing/runs/stream": "thread_missing",
         f"/threads/thread_missing/runs/{run}/stream": "thread_missing",
     }.items():
-        answer = desk.http.get(address)
+        answer = desk.refused("GET", address)
         assert (answer.status_code, answer.headers["content-type"]) == (404, "application/json")
         assert missing in answer.json()["error"]["message"]
-        assert desk.http.get(address, headers={"Authorization": "Bearer sk-wrong"}).status_code == 401
-        assert desk.http.get(address, headers={"Authorization": ""}).status_code == 401
+        assert desk.refused("GET", address, headers={"Authorization": "Bearer sk-wrong"}).status_code == 401
+        assert desk.refused("GET", address, headers={"Authorization": ""}).status_code == 401
 
 
 # Silence and ends -----------------------------------------------------------------------------------------------------

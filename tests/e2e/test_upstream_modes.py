@@ -160,6 +160,7 @@ def test_a_cancel_before_the_first_word(desk: Desk, up: Upstream) -> None:
     up.wait_for_aborted(hung_up + 1, 2.0)
     story = frames(desk.read(f"{path}/stream"))
     assert names(story)[-3:] == ["thread.run.cancelling", "thread.run.cancelled", "done"]
+    assert len(up.calls) == calls + 1, "the cancel hung up, not the limit on silence"
     assert_whole(desk, story)
 
 
