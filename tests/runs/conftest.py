@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from pytest_django.fixtures import Settings
 
 from assistants.models import Thread
 from runs import queue
@@ -14,6 +15,7 @@ from runs.models import Run
 from runs.writer import Writer
 from tests.conftest import ApiClient
 from tests.loops import run_async
+from tests.runs.model import Model
 
 GET_WEATHER = {
     "type": "function",
@@ -26,6 +28,14 @@ def writer() -> Iterator[Writer]:
     writer = Writer()
     yield writer
     writer.stop()
+
+
+@pytest.fixture
+def model(settings: Settings) -> Iterator[Model]:
+    """A model server that says what the test tells it to; every model but `scripted` is asked there."""
+    with Model() as model:
+        settings.OPENAI_BASE_URL = model.base_url
+        yield model
 
 
 Execute = Callable[[str], Run]

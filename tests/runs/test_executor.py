@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -32,13 +31,6 @@ from tests.runs.observed import (
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def model(settings: Settings) -> Iterator[Model]:
-    with Model() as model:
-        settings.OPENAI_BASE_URL = model.base_url
-        yield model
 
 
 # Text -----------------------------------------------------------------------------------------------------------------

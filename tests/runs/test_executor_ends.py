@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 
 import pytest
-from pytest_django.fixtures import Settings
 
 from assistants.clock import now
 from assistants.models import Message, Thread, VectorStore
@@ -38,13 +36,6 @@ from tests.runs.observed import (
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def model(settings: Settings) -> Iterator[Model]:
-    with Model() as model:
-        settings.OPENAI_BASE_URL = model.base_url
-        yield model
 
 
 def test_a_cancel_reaches_the_worker_by_bell(alice: ApiClient, model: Model, writer: Writer) -> None:
