@@ -1,0 +1,118 @@
+"""What the tests of the chat page do in a browser, and the public API as another client uses it beside them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+from playwright.sync_api import Page, expect
+
+from tests.process import KumosProcess
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE = 60_000  # milliseconds
+QUESTION = "Summarize 'Project Dragon' based on all available files"
+
+# Notes the length of the newest answer each time it changes, so that no growth depends on when a test looks.
+RECORD_GROWTH = """() => {
+  window.growth = [];
+  new MutationObserver(() => {
+    const prose = [...document.querySelectorAll(".answer .prose")].at(-1);
+    const length = prose?.textContent.length ?? 0;
+    if (length !== (window.growth.at(-1) ?? 0)) window.growth.push(length);
+  }).observe(document.getElementById("transcript"), { subtree: true, childList: true, characterData: true });
+}"""
+PROSE = """() => {
+  const proses = [...document.querySelectorAll(".answer .prose")].map((prose) => prose.cloneNode(true));
+  proses.forEach((prose) => prose.querySelectorAll(".chip").forEach((chip) => chip.remove()));
+  return proses.map((prose) => prose.textContent).join("");
+}"""
+
+
+class Api:
+    """The public API as another client uses it."""
+
+    def __init__(self, server: KumosProcess) -> None:
+        self.http = httpx.Client(
+            base_url=f"{server.url}/v1", headers={"Authorization": f"Bearer {server.key}"}, timeout=60, trust_env=False
+        )
+
+    def get(self, path: str, **params: str) -> Any:
+        return self.http.get(path, params=params).raise_for_status().json()
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        return self.http.post(path, json=body).raise_for_status().json()
+
+    def assistant(self, name: str, **fields: Any) -> str:
+        return str(self.post("/assistants", {"model": "scripted", "name": name, **fields})["id"])
+
+    def ask(self, thread: str, assistant: str, text: str) -> str:
+        self.post(f"/threads/{thread}/messages", {"role": "user", "content": text})
+        return str(self.post(f"/threads/{thread}/runs", {"assistant_id": assistant})["id"])
+
+    def recorded(self, thread: str, run: str) -> bytes:
+        return self.http.get(f"/threads/{thread}/runs/{run}/stream").raise_for_status().content
+
+    def answers(self, thread: str) -> list[Any]:
+        messages = self.get(f"/threads/{thread}/messages", order="asc", limit="100")["data"]
+        return [message for message in messages if message["role"] == "assistant"]
+
+
+def open_new(page: Page, assistant: str) -> None:
+    page.goto("/chat/")
+    page.get_by_label("Assistant").select_option(assistant)
+    page.evaluate(RECORD_GROWTH)
+
+
+def open_thread(page: Page, thread: str) -> None:
+    """Returns once the page follows the thread: what happens from now on must show."""
+    with page.expect_response(lambda response: response.url.endswith("/runs/stream")):
+        page.goto(f"/chat/{thread}")
+    page.evaluate(RECORD_GROWTH)
+
+
+def ask(page: Page, text: str) -> None:
+    page.get_by_label("Your message").fill(text)
+    page.keyboard.press("Enter")
+
+
+def thread_of(page: Page) -> str:
+    expect(page).to_have_url(re.compile(r"/chat/thread_"))
+    return page.url.rpartition("/")[2]
+
+
+def wait_for_words(page: Page, count: int) -> None:
+    page.wait_for_function(
+        "count => (document.querySelector('.answer .prose')?.textContent.split(/\\s+/).length ?? 0) >= count", arg=count
+    )
+
+
+def wait_for_end(page: Page) -> None:
+    """The newest thing in the transcript is a finished answer, the log is at rest, Send is back in Stop's place."""
+    over = "completed failed cancelled expired incomplete"
+    page.wait_for_function(
+        "over => over.split(' ').includes(document.querySelector('.transcript > li:last-child')?.dataset.status)",
+        arg=over,
+    )
+    expect(page.get_by_role("log")).to_have_attribute("aria-busy", "false")
+    expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
+
+
+def bare(text: str) -> str:
+    """Letters of a text without its formatting and white space, for comparing what is shown with what is stored."""
+    text = re.sub(r"【[^】]*】|^```\w*", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^ {0,3}([-*•]|\d{1,3}[.)]|#{1,6}) +", "", text, flags=re.MULTILINE)
+    return re.sub(r"[*`\s]", "", text)
+
+
+def stored(message: Any) -> str:
+    return "".join(part["text"]["value"] for part in message["content"])

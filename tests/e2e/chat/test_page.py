@@ -1,0 +1,231 @@
+"""The chat page in Chromium against a served Kumos: what a person sees, and what goes over the wire meanwhile."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from tests.e2e.chat.browsing import (
+    PATIENCE,
+    PROSE,
+    QUESTION,
+    Api,
+    ask,
+    bare,
+    open_new,
+    open_thread,
+    stored,
+    thread_of,
+    wait_for_end,
+    wait_for_words,
+)
+from tests.process import KumosProcess
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+
+# A person asks -------------------------------------------------------------------------------------------------------
+
+
+def test_the_dragon_question_types_itself_with_citations(page: Page, api: Api, searcher: str) -> None:
+    open_new(page, searcher)
+    ask(page, QUESTION)
+    expect(page.get_by_role("log")).to_have_attribute("aria-busy", "true")
+    wait_for_end(page)
+    growth = page.evaluate("window.growth")
+    assert len(growth) >= 5
+    assert growth == sorted(growth)
+
+    thread = thread_of(page)
+    [answer] = api.answers(thread)
+    assert bare(page.evaluate(PROSE)) == bare(stored(answer))
+    annotations = answer["content"][0]["text"]["annotations"]
+    assert annotations
+    expect(page.locator(".prose .chip")).to_have_count(len(annotations))
+    expect(page.locator("details.card")).to_have_count(1)
+    names = {api.get(f"/files/{one['file_citation']['file_id']}")["filename"] for one in annotations}
+    expect(page.get_by_role("list", name="Sources").get_by_role("listitem")).to_have_count(len(names))
+    assert api.get(f"/threads/{thread}")["metadata"]["title"] == QUESTION
+
+
+def test_a_citation_opens_the_passage_it_stands_for(page: Page, api: Api, searcher: str) -> None:
+    thread = api.post("/threads", {})["id"]
+    run = api.ask(thread, searcher, f"!fast {QUESTION}")
+    api.recorded(thread, run)
+    [answer] = api.answers(thread)
+    page.goto(f"/chat/{thread}")
+    cited = answer["content"][0]["text"]["annotations"][-1]
+    page.locator(".prose .chip").last.click()
+    file = api.get(f"/files/{cited['file_citation']['file_id']}")
+    panel = page.get_by_role("complementary", name=file["filename"])
+    expect(panel).to_be_visible()
+    content = "step_details.tool_calls[*].file_search.results[*].content"
+    steps = api.get(f"/threads/{thread}/runs/{run}/steps", order="asc", **{"include[]": content})["data"]
+    marker = re.match(r"【(\d+):(\d+)†", cited["text"])
+    assert marker is not None
+    [call] = steps[int(marker[1])]["step_details"]["tool_calls"]
+    passage = call["file_search"]["results"][int(marker[2])]
+    assert passage["file_id"] == cited["file_citation"]["file_id"]
+    expect(panel.locator("blockquote").first).to_have_text(passage["content"][0]["text"])
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    expect(page.locator(".prose .chip").last).to_be_focused()
+
+
+@pytest.mark.parametrize("way", ["button", "escape"])
+def test_stop_keeps_what_was_said(page: Page, api: Api, plain: str, way: str) -> None:
+    open_new(page, plain)
+    ask(page, "!slow 30 !long 2000")
+    wait_for_words(page, 12)
+    if way == "button":
+        page.get_by_role("button", name="Stop", exact=True).click()
+    else:
+        page.keyboard.press("Escape")
+    wait_for_end(page)
+    expect(page.locator(".answer .state")).to_have_text("stopped")
+    [answer] = api.answers(thread_of(page))
+    assert answer["incomplete_details"]["reason"] == "run_cancelled"
+    assert len(bare(stored(answer))) > 40
+    assert bare(page.evaluate(PROSE)) == bare(stored(answer))
+
+
+def test_a_reload_in_mid_answer_goes_on_with_nothing_lost_or_doubled(page: Page, api: Api, plain: str) -> None:
+    open_new(page, plain)
+    ask(page, "!slow 25 !long 150")
+    wait_for_words(page, 25)
+    before = bare(page.evaluate(PROSE))
+    page.reload()
+    page.wait_for_selector(".answer .prose")
+    assert bare(page.evaluate(PROSE)).startswith(before)
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_be_visible()
+    expect(page.locator(".question")).to_have_count(1)
+    wait_for_end(page)
+    [answer] = api.answers(thread_of(page))
+    assert bare(page.evaluate(PROSE)) == bare(stored(answer))
+
+
+def test_a_run_of_an_api_client_types_itself_into_the_open_page(page: Page, api: Api, plain: str) -> None:
+    thread = api.post("/threads", {"metadata": {"title": "From elsewhere"}})["id"]
+    open_thread(page, thread)
+    api.ask(thread, plain, "!slow 40 !long 40")
+    expect(page.locator(".question")).to_have_text("!slow 40 !long 40")
+    wait_for_words(page, 40)
+    wait_for_end(page)
+    assert len(page.evaluate("window.growth")) >= 5
+    api.recorded(thread, api.ask(thread, plain, "!fast !long 12"))
+    expect(page.locator(".transcript > li")).to_have_count(4)
+    wait_for_end(page)
+    assert bare(page.evaluate(PROSE)) == bare("".join(stored(answer) for answer in api.answers(thread)))
+    expect(page.get_by_role("heading", name="From elsewhere")).to_be_visible()
+
+
+def test_a_function_call_waits_for_its_output_in_the_page(page: Page, api: Api) -> None:
+    weather = {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
+    assistant = api.assistant("Test Weather", tools=[{"type": "function", "function": weather}])
+    open_new(page, assistant)
+    ask(page, '!call get_weather {"city": "Paris"}')
+    expect(page.locator(".answer .state")).to_have_text("waiting for a tool's answer", timeout=PATIENCE)
+    expect(page.locator("details.card summary")).to_contain_text("Paris")
+    page.get_by_label("Output of get_weather").fill("18 degrees and light rain")
+    page.get_by_role("button", name="Send the output").click()
+    wait_for_end(page)
+    expect(page.locator(".answer .prose")).to_contain_text("18 degrees")
+    expect(page.get_by_label("Output of get_weather")).to_have_count(0)
+
+
+def test_a_failed_run_says_why(page: Page, api: Api, plain: str) -> None:
+    open_new(page, plain)
+    ask(page, "!fail rate_limit_exceeded after 4 words")
+    wait_for_end(page)
+    thread = thread_of(page)
+    [run] = api.get(f"/threads/{thread}/runs")["data"]
+    expect(page.locator(".answer .state")).to_have_text(f"failed: {run['last_error']['message']}")
+    assert bare(page.evaluate(PROSE)) == bare(stored(api.answers(thread)[0])) != ""
+
+
+def test_markup_in_an_answer_stays_text(page: Page, plain: str) -> None:
+    open_new(page, plain)
+    ask(page, "!echo <img src=x onerror=alert(1)><b>bold</b> **strong** `code`")
+    wait_for_end(page)
+    expect(page.locator(".prose")).to_have_text("<img src=x onerror=alert(1)><b>bold</b> strong code")
+    expect(page.locator(".prose img, .prose b")).to_have_count(0)
+    expect(page.locator(".prose strong")).to_have_text("strong")
+
+
+# Keyboard and failures -----------------------------------------------------------------------------------------------
+
+
+def test_enter_sends_but_not_while_an_input_method_composes(page: Page, plain: str) -> None:
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    open_new(page, plain)
+    box = page.get_by_label("Your message")
+    box.fill("!fast !echo かな")
+    for composing in ({"isComposing": True}, {"keyCode": 229}):
+        box.dispatch_event("keydown", {"key": "Enter", "bubbles": True, "cancelable": True, **composing})
+    box.press("Shift+Enter")
+    expect(box).to_have_value("!fast !echo かな\n")
+    assert sent == []
+    box.press("Enter")
+    wait_for_end(page)
+    expect(page.locator(".question")).to_have_text("!fast !echo かな")
+    expect(box).to_have_value("")
+
+
+def test_a_text_that_could_not_be_sent_stays_and_retry_sends_it_once(
+    page: Page, api: Api, plain: str, complaints: list[str]
+) -> None:
+    thread = api.post("/threads", {})["id"]
+    open_thread(page, thread)
+    page.get_by_label("Assistant").select_option(plain)
+
+    def cut(route: Route) -> None:
+        if route.request.method == "POST":
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/messages*", cut)
+    ask(page, "!fast !long 5")
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    expect(page.get_by_label("Your message")).to_have_value("!fast !long 5")
+    complaints.clear()
+    page.unroute("**/messages*")
+    page.get_by_role("button", name="Retry").click()
+    wait_for_words(page, 5)
+    wait_for_end(page)
+    expect(page.get_by_role("alert")).to_be_hidden()
+    roles = [message["role"] for message in api.get(f"/threads/{thread}/messages", order="asc")["data"]]
+    assert roles == ["user", "assistant"]
+
+
+def test_a_missing_thread_is_named_with_the_request_id(page: Page, complaints: list[str]) -> None:
+    page.goto("/chat/thread_missing0000000000000000")
+    expect(page.get_by_role("alert")).to_contain_text("No thread found with id 'thread_missing0000000000000000'.")
+    expect(page.get_by_role("alert")).to_contain_text(re.compile("req_[0-9a-f]{32}"))
+    complaints.clear()  # Chromium logs every 404
+
+
+def test_a_restart_of_the_server_is_bridged(
+    page: Page, api: Api, server: KumosProcess, plain: str, complaints: list[str]
+) -> None:
+    open_new(page, plain)
+    ask(page, "!slow 15 !long 150")
+    wait_for_words(page, 15)
+    server.restart()
+    wait_for_end(page)
+    expect(page.locator("#banner")).to_be_hidden()
+    thread = thread_of(page)
+    [run] = api.get(f"/threads/{thread}/runs")["data"]
+    assert run["status"] == "completed"
+    assert bare(page.evaluate(PROSE)) == bare("".join(stored(answer) for answer in api.answers(thread)))
+    complaints.clear()  # the refused connections meanwhile
+
+
+def test_logged_out_people_are_sent_to_the_login_page(browser: Browser, server: KumosProcess) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{server.url}/chat/")
+    expect(page).to_have_url(re.compile(r"/admin/login/\?next=/chat/"))
+    context.close()
