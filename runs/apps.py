@@ -6,3 +6,9 @@ from django.apps import AppConfig
 class RunsConfig(AppConfig):
     name = "runs"
     verbose_name = "Runs"
+
+    def ready(self) -> None:
+        from runs.tools import registry
+        from runs.tools.file_search import FileSearch
+
+        registry["file_search"] = FileSearch()

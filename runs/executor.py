@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -20,21 +19,19 @@ from channels.db import database_sync_to_async
 from django.conf import settings
 
 from assistants.clock import now
-from assistants.ids import new_call_id
 from assistants.retrieval.chunk import count_tokens
 from runs import progress, prompt, queue, recovery
+from runs.calls import Call, usable_id
 from runs.completers import CompleterError, Finish, TextDelta, ToolCallDelta, Usage
 from runs.completers.providers import completer_for
 from runs.models import Run
 from runs.progress import CancelRequested, Fenced, OpenMessage
 from runs.scribe import CallScribe, MessageScribe
-from runs.tools import Tool, tools_of
+from runs.tools import Details, tools_of
 from runs.transitions import usage_of
 from runs.writer import Writer
 
 logger = logging.getLogger(__name__)
-
-SAFE_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Stop(Enum):
@@ -47,16 +44,6 @@ class Stop(Enum):
 
 
 @dataclass(slots=True)
-class Call:
-    """A tool call as the model writes it. `tool` is the server's, or None for a client's function."""
-
-    id: str
-    name: str
-    tool: Tool | None
-    arguments: str = ""
-
-
-@dataclass(slots=True)
 class Turn:
     """What one answer of the model has come to so far."""
 
@@ -66,16 +53,25 @@ class Turn:
     calls: dict[int, Call] = field(default_factory=dict)
     call_scribe: CallScribe | None = None
     said: list[str] = field(default_factory=list)
+    said_tokens: int = 0
     usage: Usage | None = None
     finish: str = ""
 
-    def used(self) -> dict[str, Any]:
-        """The turn's usage: the model's word, or else an estimate."""
-        if self.usage is not None:
-            usage = self.usage
-            return usage_of(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.reasoning_tokens)
+    def estimate(self) -> Usage:
+        """For models that report no usage. Takes its time over a long prompt: not for the loop."""
         written = "".join([*self.said, *(call.arguments for call in self.calls.values())])
-        return usage_of(prompt.estimate(self.prompt.request), count_tokens(written))
+        return Usage(prompt.estimate(self.prompt.request), count_tokens(written))
+
+    def spoken(self) -> dict[str, Any]:
+        """Usage of the message in front of the turn's calls, before the model reports any: the words alone."""
+        self.said_tokens = count_tokens("".join(self.said))
+        return usage_of(completion=self.said_tokens)
+
+    def used(self) -> dict[str, Any]:
+        """Usage of the turn's last step: all of the turn that its message does not have, so that they add up to it."""
+        usage = self.usage or self.estimate()
+        words = max(usage.completion_tokens - self.said_tokens, 0)
+        return usage_of(usage.prompt_tokens, words, usage.cached_tokens, usage.reasoning_tokens)
 
 
 class Executor:
@@ -180,6 +176,8 @@ class Executor:
                         turn.usage = event
                     case Finish():
                         turn.finish = event.reason
+        if turn.usage is None:
+            turn.usage = await asyncio.to_thread(turn.estimate)
         if turn.finish == "length":
             await self._stop_short(turn, "max_completion_tokens", "max_tokens")
             return True
@@ -211,55 +209,40 @@ class Executor:
         if turn.call_scribe is None:
             turn.call_scribe = CallScribe(self.run, self.writer)
             if turn.message is not None:  # the text of a turn is a step of its own, before its calls (contract 2.13)
-                await turn.message.finish(usage_of(), last=False)
+                await turn.message.finish(turn.spoken(), last=False)
                 turn.message_done = True
         call = turn.calls.get(piece.index)
         if call is None:
-            call = turn.calls[piece.index] = self._new_call(turn, piece)
-            turn.call_scribe.write(self._opening(call, list(turn.calls).index(piece.index)))
-        if piece.arguments:
-            call.arguments += piece.arguments
-            if call.tool is None:
-                index = list(turn.calls).index(piece.index)
-                function = {"arguments": piece.arguments}
-                turn.call_scribe.write({"index": index, "type": "function", "function": function})
-
-    def _new_call(self, turn: Turn, piece: ToolCallDelta) -> Call:
-        taken = any(call.id == piece.id for call in turn.calls.values())
-        id = piece.id if SAFE_CALL_ID.fullmatch(piece.id) and not taken else new_call_id()
-        return Call(id, piece.name, self.tools.get(piece.name))
-
-    def _opening(self, call: Call, index: int) -> dict[str, Any]:
-        if call.tool is not None:
-            return {"index": index, **self._details(call, call.tool.opening(self.run))}
-        function = {"name": call.name, "arguments": "", "output": None}
-        return {"index": index, "id": call.id, "type": "function", "function": function}
-
-    def _details(self, call: Call, details: dict[str, Any] | None) -> dict[str, Any]:
-        """The call in `step_details`."""
-        if call.tool is not None:
-            return {"id": call.id, "type": call.tool.type, call.tool.type: details}
-        function = {"name": call.name, "arguments": call.arguments, "output": None}
-        return {"id": call.id, "type": "function", "function": function}
+            id = usable_id(piece.id, {other.id for other in turn.calls.values()})
+            call = turn.calls[piece.index] = Call(len(turn.calls), id, piece.name, self.tools.get(piece.name))
+            turn.call_scribe.write(call.opening(self.run))
+        if entry := call.read(piece.arguments):
+            turn.call_scribe.write(entry)
 
     async def _run_calls(self, turn: Turn) -> bool:
         """Runs the server's calls of a turn, and waits for the client's if there are any."""
-        assert turn.call_scribe is not None
-        await turn.call_scribe.flushed()
-        step = turn.call_scribe.step
-        assert step is not None
-        arguments = {call.id: call.arguments for call in turn.calls.values() if call.tool is not None}
-        details: dict[str, dict[str, Any]] = {}
-        for call in turn.calls.values():
-            if call.tool is not None:
-                details[call.id] = await call.tool.execute(self.run, call.arguments)
-        calls = [self._details(call, details.get(call.id)) for call in turn.calls.values()]
-        waits = any(call.tool is None for call in turn.calls.values())
+        scribe = turn.call_scribe
+        assert scribe is not None
+        calls = list(turn.calls.values())
+        details = {call.id: await self._execute(call, scribe) for call in calls}
+        await scribe.flushed()
+        assert scribe.step is not None
+        arguments = {call.id: call.arguments for call in calls if call.tool is not None}
+        waits = any(call.tool is None for call in calls)
         report = progress.require_action if waits else progress.finish_tool_step
-        await self.writer.run(partial(report, self.run, step, calls, arguments, turn.used()))
+        whole = [call.whole(details[call.id]) for call in calls]
+        await self.writer.run(partial(report, self.run, scribe.step, whole, arguments, turn.used()))
         return waits
 
+    async def _execute(self, call: Call, scribe: CallScribe) -> Details:
+        if call.tool is None:
+            return {}
+        await scribe.flushed()  # clients see the whole call before its tool begins
+        return await call.tool.execute(self.run, call.arguments, lambda shown: scribe.write(call.piece(shown)))
+
     async def _stop_short(self, turn: Turn, run_reason: str, message_reason: str) -> None:
+        if turn.finish and turn.message is None and not turn.calls:
+            turn.message = await self._open_message(turn)  # without a word, but its step has the turn's usage
         if turn.message is not None and not turn.message_done:
             await turn.message.break_off()
         if turn.call_scribe is not None:

@@ -102,19 +102,18 @@ class MessageScribe(Scribe):
 
     async def finish(self, usage: Usage, *, last: bool) -> None:
         """Completes the message, and with the `last` one the run."""
-        self._add(self._reader.end())
-        await self.flushed()
-        if self.opened is None:  # an answer without a word: clients still expect a delta (contract 3.4)
-            self._add([Piece("")])
-            await self.flushed()
+        await self.break_off()
         assert self.opened is not None
         ending = progress.complete if last else progress.finish_message
         await self.writer.run(partial(ending, self.run, self.opened, self._reader.content(), usage))
 
     async def break_off(self) -> None:
-        """Logs all text, for a message that is about to end incomplete."""
+        """Logs all text, for a message that is about to end."""
         self._add(self._reader.end())
         await self.flushed()
+        if self.opened is None:  # an answer without a word: clients still expect a delta (contract 3.4)
+            self._add([Piece("")])
+            await self.flushed()
 
 
 class CallScribe(Scribe):
@@ -127,9 +126,7 @@ class CallScribe(Scribe):
 
     def write(self, entry: dict[str, Any]) -> None:
         last = self._entries[-1] if self._entries else None
-        if last is not None and last["index"] == entry["index"] and "id" not in last and "id" not in entry:
-            last["function"]["arguments"] += entry["function"]["arguments"]
-        else:
+        if last is None or not _joined(last, entry):
             self._entries.append(entry)
         self._kick()
 
@@ -142,3 +139,15 @@ class CallScribe(Scribe):
             self.step = await self.writer.run(partial(progress.open_tool_step, self.run, entries))
         else:
             await self.writer.run(partial(progress.report_calls, self.run, self.step.pk, entries), urgent=False)
+
+
+def _joined(last: dict[str, Any], entry: Mapping[str, Any]) -> bool:
+    """Whether `entry` could be appended to `last`: the next piece of the same call's arguments, or of its input."""
+    type = entry["type"]
+    if (last["index"], last["type"], "id" in last, "id" in entry) != (entry["index"], type, False, False):
+        return False
+    for text in ("arguments", "input"):
+        if last[type].keys() == entry[type].keys() == {text}:
+            last[type][text] += entry[type][text]
+            return True
+    return False

@@ -28,8 +28,11 @@ INCLUDE_CONTENT = "step_details.tool_calls[*].file_search.results[*].content"
 RUN_TOOLS_MAX = 20
 
 
-def run_object(run: Run) -> dict[str, Any]:
-    """Every documented key. `usage` and `expires_at` follow the status (2.8)."""
+def run_object(run: Run, *, streamed: bool = False) -> dict[str, Any]:
+    """Every documented key. `usage` and `expires_at` follow the status (2.8).
+
+    `tool_resources` never shows what the run has: answers and events leave them empty, each in its way (10.4).
+    """
     finished = run.status in (RunStatus.COMPLETED, RunStatus.INCOMPLETE)
     return {
         "id": run.id,
@@ -48,7 +51,7 @@ def run_object(run: Run) -> dict[str, Any]:
         "model": run.model,
         "instructions": run.instructions,
         "tools": run.tools,
-        "tool_resources": {},
+        "tool_resources": {"code_interpreter": {"file_ids": []}} if streamed else {},
         "metadata": run.metadata,
         "temperature": run.temperature,
         "top_p": run.top_p,

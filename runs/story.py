@@ -27,7 +27,7 @@ EMPTY_TEXT: dict[str, Any] = {"type": "text", "text": {"value": "", "annotations
 
 def run_event(run: Run, name: str = "") -> Draft:
     """`thread.run.<status>` (or `thread.run.<name>`) with the run as it is."""
-    return Draft(f"thread.run.{name or run.status}", encode(run_object(run)), run.id)
+    return Draft(f"thread.run.{name or run.status}", encode(run_object(run, streamed=True)), run.id)
 
 
 def step_event(step: RunStep, run: Run, name: str = "") -> Draft:
@@ -109,6 +109,38 @@ def streamed_content(run: Run, message_id: str) -> list[dict[str, Any]]:
         for annotation in text.get("annotations", ()):
             annotations.append({key: item for key, item in annotation.items() if key != "index"})
     return [{"type": "text", "text": {"value": "".join(value), "annotations": annotations}}]
+
+
+def streamed_calls(run: Run, step_id: str) -> list[dict[str, Any]]:
+    """The calls that the logged deltas of a step add up to, as clients add them (3.9)."""
+    calls: list[dict[str, Any]] = []
+    rows = Event.objects.filter(run_id=run.id, name=STEP_DELTA).order_by("seq").values_list("data", flat=True)
+    for row in rows.iterator():
+        data = orjson.loads(row)
+        if data["id"] == step_id:
+            add_entries(calls, data["delta"]["step_details"]["tool_calls"])
+    return calls
+
+
+def add_entries(known: list[dict[str, Any]], entries: Sequence[Mapping[str, Any]]) -> None:
+    """Adds pieces of calls, or of a call's outputs, to what is `known`: each at its index, strings by appending."""
+    for entry in entries:
+        new = {key: value for key, value in entry.items() if key != "index"}
+        if entry["index"] == len(known):
+            known.append(new)
+        else:
+            add_up(known[entry["index"]], new)
+
+
+def add_up(known: dict[str, Any], new: Mapping[str, Any]) -> None:
+    for key, value in new.items():
+        match value:
+            case str() if key != "type":
+                known[key] = known.get(key, "") + value
+            case list():
+                add_entries(known.setdefault(key, []), value)
+            case dict():
+                add_up(known.setdefault(key, {}), value)
 
 
 def was_streamed(run: Run, message_id: str) -> bool:

@@ -102,10 +102,7 @@ def joined_resources(*owners: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def cancel_run(run: Run) -> Run:
-    """The run as `cancelling`, or `cancelled` at once where nobody works on it. Repeating it changes nothing."""
-    run = fresh(run)
-    if run.status == RunStatus.CANCELLING:
-        return run
+    """The run as `cancelling`, or `cancelled` at once where nobody works on it. ApiError 400 in any other status."""
     with transaction.atomic():
         moved = Run.objects.filter(
             pk=run.pk, status__in=[RunStatus.QUEUED, RunStatus.IN_PROGRESS, RunStatus.REQUIRES_ACTION]
@@ -234,6 +231,7 @@ def _end_open_work(run: Run, reason: str, moment: datetime, usage: Usage | None)
         end_message(message, run, reason, moment)
         drafts.append(story.message_event(message, run))
     for step in open_steps(run):
+        keep_streamed_calls(run, step)
         step.last_error = run.last_error if run.status == RunStatus.FAILED else None
         if step.last_error and step.last_error["code"] not in STEP_ERRORS:
             step.last_error = {**step.last_error, "code": "server_error"}
@@ -250,6 +248,12 @@ def end_message(message: Message, run: Run, reason: str, moment: datetime) -> No
     message.incomplete_at = moment
     message.content = story.streamed_content(run, message.pk)
     message.save(update_fields=["status", "incomplete_reason", "incomplete_at", "content", "superseded"])
+
+
+def keep_streamed_calls(run: Run, step: RunStep) -> None:
+    """A tool step that ends before its calls were complete shows what clients saw of them."""
+    if step.type == StepType.TOOL_CALLS and not step.step_details["tool_calls"]:
+        step.step_details = {"type": StepType.TOOL_CALLS, "tool_calls": story.streamed_calls(run, step.pk)}
 
 
 def close_step(step: RunStep, status: StepStatus, moment: datetime) -> None:

@@ -5,7 +5,8 @@ An error that is known before the run exists is an ordinary JSON answer (contrac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.http.response import HttpResponseBase
@@ -32,8 +33,11 @@ from runs.serializers import (
     run_object,
     step_object,
 )
+from runs.tools import registry
 from runs.transitions import Created
 from streaming import sse
+
+logger = logging.getLogger(__name__)
 
 POLL_HEADERS = {"openai-poll-after-ms": "200"}
 """Without it every `*_and_poll` helper of the SDKs waits a second between two looks (contract 7)."""
@@ -50,27 +54,31 @@ def included(request: Request) -> list[str]:
 
 def new_run(assistant: Assistant, data: Mapping[str, Any], include: list[str]) -> Run:
     """The run that `data` asks for, unsaved: the assistant as it is now, with the overrides."""
-    model = data.get("model") or assistant.model
+    given = {name: value for name, value in data.items() if value is not None}
+    model = given.get("model", assistant.model)
     try:
         completer_for(model)
     except CompleterError as error:
+        logger.warning("a run was refused: %s", error.message)
         raise ApiError(
-            f"The requested model '{model}' does not exist. {error.message}", param="model", code="model_not_found"
+            f"The requested model '{model}' does not exist.", param="model", code="model_not_found"
         ) from None
-    given = {name: value for name, value in data.items() if value is not None}
-    instructions = [data.get("instructions") or assistant.instructions, data.get("additional_instructions")]
+    tools = given.get("tools", assistant.tools)
+    tool_choice = given.get("tool_choice", auto())
+    check_choice(tool_choice, tools)
+    instructions = [given.get("instructions", assistant.instructions), given.get("additional_instructions")]
     return Run(
         project_id=assistant.project_id,
         assistant_id=assistant.pk,
         model=model,
         instructions=" ".join(part for part in instructions if part) or None,
-        tools=given.get("tools", assistant.tools),
+        tools=tools,
         tool_resources=assistant.tool_resources,
         metadata=given.get("metadata", {}),
         temperature=given.get("temperature", assistant.temperature),
         top_p=given.get("top_p", assistant.top_p),
         response_format=given.get("response_format", assistant.response_format),
-        tool_choice=given.get("tool_choice", auto()),
+        tool_choice=tool_choice,
         truncation_strategy=given.get("truncation_strategy", {"type": "auto", "last_messages": None}),
         parallel_tool_calls=given.get("parallel_tool_calls", True),
         max_prompt_tokens=given.get("max_prompt_tokens"),
@@ -78,6 +86,21 @@ def new_run(assistant: Assistant, data: Mapping[str, Any], include: list[str]) -
         reasoning_effort=given.get("reasoning_effort", assistant.reasoning_effort),
         include=include,
     )
+
+
+def check_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> None:
+    """ApiError 400 for a `tool_choice` that forces a tool which the run lacks, or which this server cannot run."""
+    if isinstance(choice, str):
+        return
+    kind, name = choice["type"], choice.get("function", {}).get("name")
+    if not any(tool["type"] == kind and tool.get("function", {}).get("name") == name for tool in tools):
+        what = f"no function named '{name}'" if name else f"no tool of type '{kind}'"
+        reason = f"{what} was specified in the 'tools' parameter."
+    elif kind != "function" and kind not in registry:
+        reason = f"the tool '{kind}' is not available on this server."
+    else:
+        return
+    raise ApiError(f"Invalid value for 'tool_choice': {reason}", param="tool_choice", code="invalid_value")
 
 
 class RunViewSet(ResourceViewSet):
@@ -105,6 +128,8 @@ class RunViewSet(ResourceViewSet):
 
     def list(self, request: Request, thread_id: str) -> Response:
         thread = find_thread(self.project, thread_id)
+        if thread.active_run_id and (active := Run.objects.filter(pk=thread.active_run_id).first()):
+            transitions.expire_overdue(active)
         return paginate(Run.objects.filter(thread=thread), request, run_object)
 
     def create(self, request: Request, thread_id: str) -> HttpResponseBase:

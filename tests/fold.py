@@ -15,7 +15,8 @@ FINISHED = ("completed", "incomplete")
 def fold(events: Iterable[Event]) -> dict[str, dict[str, Any]]:
     """Id → run, step or message. Events carry whole objects; what deltas add to a step, no event repeats until it ends.
 
-    One rule is the contract's own: steps lose `expires_at` when their run is completed or incomplete (10.8).
+    Two rules are the contract's own: steps lose `expires_at` when their run is completed or incomplete (10.8), and a
+    run's `tool_resources` are empty in one way in events, in another over REST (10.4).
     """
     objects: dict[str, dict[str, Any]] = {}
     for event in events:
@@ -24,6 +25,9 @@ def fold(events: Iterable[Event]) -> dict[str, dict[str, Any]]:
             add_calls(objects[data["id"]], data["delta"]["step_details"]["tool_calls"])
         elif data["object"] in ("thread.run", "thread.run.step", "thread.message"):
             objects[data["id"]] = data
+        if data["object"] == "thread.run":
+            assert data["tool_resources"] == {"code_interpreter": {"file_ids": []}}
+            data["tool_resources"] = {}
         if data["object"] == "thread.run" and data["status"] in FINISHED:
             for other in objects.values():
                 if other["object"] == "thread.run.step" and other["run_id"] == data["id"]:
@@ -39,7 +43,22 @@ def add_calls(step: dict[str, Any], entries: Iterable[dict[str, Any]]) -> None:
         if index == len(calls):
             calls.append(entry)
         else:
-            calls[index]["function"]["arguments"] += entry["function"]["arguments"]
+            append(calls[index], entry)
+
+
+def append(known: dict[str, Any], new: dict[str, Any]) -> None:
+    for key, value in new.items():
+        if isinstance(value, str) and key != "type":
+            known[key] += value
+        elif isinstance(value, dict):
+            append(known[key], value)
+        elif isinstance(value, list):
+            for item in value:
+                index = item.pop("index")
+                if index == len(known[key]):
+                    known[key].append(item)
+                else:
+                    append(known[key][index], item)
 
 
 def fetched(client: Any, thread_id: str, run_id: str) -> dict[str, dict[str, Any]]:

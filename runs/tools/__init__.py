@@ -2,34 +2,43 @@
 run at `requires_action`.
 
 A tool shows itself to the model as a function and keeps what it found in the step's details, from which the model's
-text is made again whenever the run goes on.
+text is made again whenever the run goes on. Tools that are not in the `registry` are not offered to the model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from runs.models import Run
 
 Details = dict[str, Any]
 """What stands under the tool's type in a call of `step_details` (contract 2.13)."""
+Show = Callable[[Details], None]
+"""Streams a piece of the details while the tool works. Clients add the pieces up: strings are appended, entries of lists
+carry their `index` (contract 3.7, 3.9), as in `show({"outputs": [{"index": 0, "type": "logs", "logs": "1"}]})`."""
 
 
 class Tool(Protocol):
     type: str
     """The tool's type on the wire and its name for the model."""
 
+    input: str
+    """The argument that clients see as `input` of the call while the model writes it (contract 3.7); "" for none."""
+
     def function(self) -> Mapping[str, Any]:
         """The function tool that the model sees (/chat/completions)."""
         ...
 
     def opening(self, run: Run) -> Details:
-        """The details before anything was found: what the step's delta shows (contract 3.6, 3.7)."""
+        """The details before anything was found: what the step's first delta shows (contract 3.6, 3.7)."""
         ...
 
-    async def execute(self, run: Run, arguments: str) -> Details:
-        """Does the work. `arguments` is what the model wrote: JSON, usually."""
+    async def execute(self, run: Run, arguments: str, show: Show) -> Details:
+        """Does the work; the details in the end, without `input`. `arguments` is what the model wrote: JSON, usually.
+
+        What was shown must be in the details in the same order. Raises CompleterError to fail the run.
+        """
         ...
 
     def told(self, details: Mapping[str, Any], step_number: int, first_result: int) -> str:
@@ -37,13 +46,10 @@ class Tool(Protocol):
         ...
 
 
-def registry() -> dict[str, Tool]:
-    from runs.tools.file_search import FileSearch
-
-    return {tool.type: tool for tool in (FileSearch(),)}
+registry: dict[str, Tool] = {}
+"""The server's tools by type. Apps enter theirs when they are ready (runs/apps.py)."""
 
 
 def tools_of(run: Run) -> dict[str, Tool]:
     """The server's tools that this run may use, by name."""
-    known = registry()
-    return {tool["type"]: known[tool["type"]] for tool in run.tools if tool["type"] in known}
+    return {tool["type"]: registry[tool["type"]] for tool in run.tools if tool["type"] in registry}

@@ -22,7 +22,7 @@ from assistants.retrieval.search import Passage, search
 from runs import citations, ingest
 from runs.completers import CompleterError
 from runs.models import Run
-from runs.tools import Details
+from runs.tools import Details, Show
 
 RESULTS = 20
 RANKER = "default_2024_08_21"
@@ -31,6 +31,7 @@ WAIT_SECONDS = 60.0  # for files that are still being processed (contract 5.2)
 
 class FileSearch:
     type = "file_search"
+    input = ""
 
     def function(self) -> Mapping[str, Any]:
         return {
@@ -61,7 +62,7 @@ class FileSearch:
         ranking = given.get("ranking_options") or {}
         return given.get("max_num_results") or RESULTS, ranking.get("score_threshold") or 0.0
 
-    async def execute(self, run: Run, arguments: str) -> Details:
+    async def execute(self, run: Run, arguments: str, show: Show) -> Details:
         store_ids = await database_sync_to_async(stores_of, thread_sensitive=False)(run)
         waiting = database_sync_to_async(ingest.waiting_in, thread_sensitive=False)
         with suppress(TimeoutError):

@@ -47,7 +47,7 @@ def asking(client: ApiClient, *searched: VectorStore, tool: dict[str, Any] | Non
 
 
 def found(run: Run, query: str = "tide") -> list[dict[str, Any]]:
-    details = run_async(lambda: FileSearch().execute(run, json.dumps({"query": query})))
+    details = run_async(lambda: FileSearch().execute(run, json.dumps({"query": query}), lambda _: None))
     return list(details["results"])
 
 
@@ -122,7 +122,7 @@ def test_a_search_waits_for_files_that_are_being_read(alice: ApiClient) -> None:
     run = asking(alice, store)
 
     async def work() -> dict[str, Any]:
-        search = asyncio.create_task(FileSearch().execute(run, '{"query": "tide"}'))
+        search = asyncio.create_task(FileSearch().execute(run, '{"query": "tide"}', lambda _: None))
         finish = VectorStoreFile.objects.filter(pk=held.pk).update
         done, _ = await asyncio.wait([search], timeout=0.5)
         assert not done

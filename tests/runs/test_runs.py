@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from assistants.clock import now
 from runs import transitions
 from runs.models import Run, RunStatus
 from runs.serializers import INCLUDE_CONTENT
@@ -76,6 +78,7 @@ def test_a_run_shows_every_field_with_its_default(alice: ApiClient, thread_id: s
     assert alice.get(f"/threads/{thread_id}/runs/{run['id']}").json() == run
 
 
+FUNCTION = {**GET_WEATHER["function"], "strict": False}
 ASSISTANT = {
     "model": "scripted",
     "instructions": "Be brief.",
@@ -111,7 +114,7 @@ def test_what_a_run_says_wins_over_the_assistant(alice: ApiClient, thread_id: st
         "parallel_tool_calls": False,
         "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}},
         "reasoning_effort": "high",
-        "tools": [],
+        "tools": [{"type": "code_interpreter"}, {"type": "function", "function": FUNCTION}],
     }
     run = alice.make(f"/threads/{thread_id}/runs", {"assistant_id": assistant["id"], **said})
     assert {name: run[name] for name in said} == said
@@ -212,11 +215,13 @@ def test_unknown_things_are_404(alice: ApiClient, thread_id: str, assistant_id: 
     assert not Run.objects.exists()
 
 
-def test_an_unknown_model_is_refused_before_the_run_exists(alice: ApiClient, thread_id: str, assistant_id: str) -> None:
+def test_an_unknown_model_is_refused_before_the_run_exists(
+    alice: ApiClient, thread_id: str, assistant_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
     body = {"assistant_id": assistant_id, "model": "openai/none"}
-    status, message, param, code = error_of(alice.post(f"/threads/{thread_id}/runs", body))
-    assert (status, param, code) == (400, "model", "model_not_found")
-    assert message.startswith("The requested model 'openai/none' does not exist.")
+    refused = error_of(alice.post(f"/threads/{thread_id}/runs", body))
+    assert refused == (400, "The requested model 'openai/none' does not exist.", "model", "model_not_found")
+    assert "OPENAI_BASE_URL" in caplog.text, "whoever runs the server learns what to set"
     assert not Run.objects.exists()
 
 
@@ -274,6 +279,46 @@ def test_bad_options_say_where_and_what(
     refused = alice.post(f"/threads/{thread_id}/runs", {"assistant_id": assistant_id, **body})
     assert error_of(refused) == (400, message, param, code)
     assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("choice", "reason"),
+    [
+        ({"type": "function", "function": {"name": "f"}}, "no function named 'f' was specified in the 'tools'"
+         " parameter."),
+        ({"type": "file_search"}, "no tool of type 'file_search' was specified in the 'tools' parameter."),
+        ({"type": "code_interpreter"}, "the tool 'code_interpreter' is not available on this server."),
+    ],
+)  # fmt: skip
+def test_a_choice_that_no_tool_can_meet_is_refused(
+    choice: dict[str, Any], reason: str, alice: ApiClient, thread_id: str
+) -> None:
+    """Whether the tools are the assistant's or the run's."""
+    tools = [{"type": "code_interpreter"}, GET_WEATHER]
+    assistant_id = alice.make("/assistants", {"model": "scripted", "tools": tools})["id"]
+    text = f"Invalid value for 'tool_choice': {reason}"
+    bodies: list[dict[str, Any]] = [{}, {"tools": tools}]
+    for body in bodies:
+        body |= {"assistant_id": assistant_id, "tool_choice": choice}
+        for path in (f"/threads/{thread_id}/runs", "/threads/runs"):
+            assert error_of(alice.post(path, body)) == (400, text, "tool_choice", "invalid_value")
+    assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize("choice", ["none", "auto", "required"])
+def test_words_for_a_choice_need_no_tools(choice: str, alice: ApiClient, thread_id: str, assistant_id: str) -> None:
+    run = alice.make(f"/threads/{thread_id}/runs", {"assistant_id": assistant_id, "tool_choice": choice})
+    assert run["tool_choice"] == choice
+
+
+def test_a_list_shows_no_overdue_run_as_active(alice: ApiClient, charlie: ApiClient) -> None:
+    thread, run = ask(alice, "Hello")
+    Run.objects.filter(pk=run.pk).update(expires_at=now() - timedelta(seconds=1))
+    assert charlie.get(f"/threads/{thread.pk}/runs").status_code == 404
+    assert Run.objects.get(pk=run.pk).status == "queued"
+    (shown,) = alice.get(f"/threads/{thread.pk}/runs").json()["data"]
+    assert (shown["id"], shown["status"]) == (run.pk, "expired")
+    assert alice.post(f"/threads/{thread.pk}/messages", {"role": "user", "content": "?"}).status_code == 200
 
 
 def test_the_assistant_must_be_named(alice: ApiClient, thread_id: str) -> None:

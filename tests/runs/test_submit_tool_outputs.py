@@ -64,7 +64,7 @@ def test_all_outputs_queue_the_run_again(alice: ApiClient) -> None:
     step = json.loads(events[-2].data)
     assert [call["function"]["output"] for call in step["step_details"]["tool_calls"]] == ["", "snow"]
     assert step["usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
-    assert json.loads(events[-1].data) == answer
+    assert json.loads(events[-1].data) == {**answer, "tool_resources": {"code_interpreter": {"file_ids": []}}}
     assert fold(events) == fetched(alice, run.thread_id, run.pk)
 
 

@@ -40,7 +40,8 @@ def test_the_story_begins_with_the_thread(alice: ApiClient, assistant_id: str) -
     assert [event.seq for event in events] == [1, 2, 3]
     assert [event.run_id for event in events] == ["", run["id"], run["id"]]
     assert json.loads(events[0].data) == thread
-    assert json.loads(events[1].data) == json.loads(events[2].data) == run
+    streamed = {**run, "tool_resources": {"code_interpreter": {"file_ids": []}}}
+    assert json.loads(events[1].data) == json.loads(events[2].data) == streamed
     assert Thread.objects.get().active_run_id == run["id"]
 
 

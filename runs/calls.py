@@ -1,0 +1,66 @@
+"""A tool call of one turn, as the model writes it and as clients see it (contract 2.13, 3.5–3.7).
+
+Entries are what step deltas and `step_details` hold: a value comes once, since clients add up whatever repeats.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from assistants.ids import new_call_id
+from runs.models import Run
+from runs.tools import Tool
+from runs.tools.input import InputReader
+
+Entry = dict[str, Any]
+
+SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class Call:
+    """The call at `index` of its step. `tool` is the server's, or None for a client's function."""
+
+    def __init__(self, index: int, id: str, name: str, tool: Tool | None) -> None:
+        self.index = index
+        self.id = id
+        self.name = name
+        self.tool = tool
+        self.type = "function" if tool is None else tool.type
+        self.arguments = ""
+        self.input = ""
+        self._reader = InputReader(tool.input) if tool is not None and tool.input else None
+
+    def opening(self, run: Run) -> Entry:
+        """The entry that introduces the call."""
+        details = self._function("") if self.tool is None else self.tool.opening(run)
+        return {"index": self.index, "id": self.id, "type": self.type, self.type: details}
+
+    def read(self, arguments: str) -> Entry | None:
+        """Takes the next piece of the arguments; the entry that shows it, if clients see anything of it."""
+        self.arguments += arguments
+        if self.tool is None:
+            return self.piece({"arguments": arguments}) if arguments else None
+        text = self._reader.read(arguments) if self._reader else ""
+        self.input += text
+        return self.piece({"input": text}) if text else None
+
+    def piece(self, details: Mapping[str, Any]) -> Entry:
+        return {"index": self.index, "type": self.type, self.type: details}
+
+    def whole(self, details: Mapping[str, Any]) -> Entry:
+        """The call in `step_details`; `details` are those of the server's tool."""
+        if self.tool is None:
+            details = self._function(self.arguments)
+        elif self._reader:
+            details = {"input": self.input, **details}
+        return {"id": self.id, "type": self.type, self.type: details}
+
+    def _function(self, arguments: str) -> dict[str, Any]:
+        return {"name": self.name, "arguments": arguments, "output": None}
+
+
+def usable_id(given: str, taken: set[str]) -> str:
+    """The model's id of a call, where it can be one and is the only one; else a new one."""
+    return given if SAFE_ID.fullmatch(given) and given not in taken else new_call_id()
