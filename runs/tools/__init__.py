@@ -15,8 +15,9 @@ from runs.models import Run
 Details = dict[str, Any]
 """What stands under the tool's type in a call of `step_details` (contract 2.13)."""
 Show = Callable[[Details], None]
-"""Streams a piece of the details while the tool works. Clients add the pieces up: strings are appended, entries of lists
-carry their `index` (contract 3.7, 3.9), as in `show({"outputs": [{"index": 0, "type": "logs", "logs": "1"}]})`."""
+"""Streams a piece of the details while the tool works. Clients add the pieces up (contract 3.7, 3.9): strings are
+appended, entries of lists carry their `index`, as in `show({"outputs": [{"index": 0, "type": "logs", "logs": "1"}]})`.
+"""
 
 
 class Tool(Protocol):

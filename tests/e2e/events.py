@@ -223,6 +223,11 @@ class Desk:
         return watcher.raw
 
 
+def as_streamed(run: dict[str, Any]) -> dict[str, Any]:
+    """A run that GET answered, as an event shows it: empty tool resources are spelled out there (contract 10.4)."""
+    return {**run, "tool_resources": {"code_interpreter": {"file_ids": []}}}
+
+
 def last_id(found: Sequence[Frame]) -> int | None:
     """The cursor of a reader who has seen these."""
     return max((frame.id for frame in found if frame.id is not None), default=None)

@@ -17,7 +17,7 @@ from tests.conftest import ApiClient
 from tests.loops import run_async
 from tests.runs.model import Model
 
-GET_WEATHER = {
+GET_WEATHER: dict[str, Any] = {
     "type": "function",
     "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
 }
