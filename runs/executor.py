@@ -19,7 +19,7 @@ from channels.db import database_sync_to_async
 from django.conf import settings
 
 from assistants.clock import now
-from assistants.retrieval.chunk import count_tokens
+from assistants.tokens import count_tokens
 from runs import progress, prompt, queue, recovery
 from runs.calls import Call, usable_id
 from runs.completers import CompleterError, Finish, TextDelta, ToolCallDelta, Usage

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from assistants.models import Message, Role
-from assistants.retrieval.chunk import count_tokens
+from assistants.tokens import count_tokens
 from runs.citations import without_markers
 from runs.completers import ChatMessage, CompletionRequest
 from runs.models import Run, RunStep, StepStatus, StepType

@@ -6,24 +6,26 @@ Cuts fall at the end of a paragraph, else of a sentence or line, else between tw
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from itertools import islice
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from assistants.tokens import count_tokens, token_ends
 
 MAX_CHUNK_SIZE_TOKENS = 800
 CHUNK_OVERLAP_TOKENS = 400
+SIZE_MIN = 16
+"""Far below the wire's minimum; a single character takes up to four tokens."""
 
-# An atom stands for a token: up to eight letters or digits of an alphabetic script, or one other character, with a
-# little white space in front. Every character belongs to exactly one atom, and no atom is longer than 15 characters.
-ATOM = re.compile(r"\s{0,7}(?:[0-9A-Za-z_\u00aa-\u1fff]{1,8}|\S)|\s{1,8}")
-PARAGRAPH_END = re.compile(r"[ \t]*\r?\n[ \t]*\r?\n")
-
-
-def count_tokens(text: str) -> int:
-    """An estimate: it counts short words, punctuation and each character of Chinese, Japanese or Korean as one.
-
-    For English prose it stays within about a tenth of what current tokenizers give; for code it is on the high side.
-    """
-    return sum(1 for _ in ATOM.finditer(text))
+BORDERS: Final = (
+    re.compile(r"(?<=\S)(?=[ \t]*\r?\n[ \t]*\r?\n)"),  # the end of a paragraph
+    re.compile(
+        r"(?<=[.!?…])[\"'”’)\]]*(?=\s)|(?<=[。！？])[\"'”’)\]]*|(?<=\S)(?=[ \t]*\r?\n)"
+    ),  # of a sentence or line
+    re.compile(r"(?<=\S)(?=\s)"),  # of a word
+)
+"""Where to cut, best first: each matches up to the place itself."""
+LOOK_AHEAD = 4
 
 
 def spans(
@@ -31,25 +33,32 @@ def spans(
 ) -> Iterator[tuple[int, int]]:
     """Start and end of each passage; together they cover the text.
 
-    Each is at most `max_tokens` long and begins at most `overlap_tokens` (and at least half of that) before the end of
-    the one in front, which it never reaches back beyond. `overlap_tokens` must be at most half of `max_tokens`.
+    Each is at most `max_tokens` long, without the white space around it, and begins at most `overlap_tokens` (and at
+    least half of that) before the end of the one in front. `overlap_tokens` must be at most half of `max_tokens`.
     """
-    if not 0 <= overlap_tokens * 2 <= max_tokens or max_tokens < 1:
-        raise ValueError("the overlap must be between 0 and half of the passage size, and the size at least 1")
+    if not 0 <= overlap_tokens * 2 <= max_tokens or max_tokens < SIZE_MIN:
+        raise ValueError(f"the overlap must be between 0 and half of the size, and the size at least {SIZE_MIN}")
+    ends = token_ends(text)
     start = 0
     while start < len(text):
-        ends = [atom.end() for atom in islice(ATOM.finditer(text, start), max_tokens)]
-        if ends[-1] == len(text):
-            yield start, len(text)
+        first = bisect_right(ends, start)
+        size = max_tokens
+        while True:
+            end = passage_end(text, ends, first, size)
+            excess = count_tokens(text[start:end].strip()) - max_tokens
+            if excess <= 0:
+                break
+            size -= excess  # words cut off from their neighbours may take a token more
+        yield start, end
+        if end == len(text):
             return
-        last = best_cut(text, ends, first=max_tokens * 2 // 3)
-        yield start, ends[last]
-        if overlap_tokens == 0:
-            start = ends[last]
+        last = bisect_right(ends, end)  # so many tokens end here or before
+        if overlap_tokens:
+            earliest = max(ends[last - overlap_tokens - 1], start + 1)
+            latest = max(ends[last - (overlap_tokens + 1) // 2 - 1], earliest)
+            start = first_border(text, earliest, latest)
         else:
-            earliest = last - overlap_tokens  # an end before it would overlap by more
-            latest = last - (overlap_tokens + 1) // 2
-            start = ends[best_start(text, ends, max(earliest, 0), latest)]
+            start = end
 
 
 def passages(
@@ -61,27 +70,26 @@ def passages(
             yield passage
 
 
-def border(text: str, position: int) -> int:
-    """How good a place to cut this is: 3 the end of a paragraph, 2 of a sentence or line, 1 of a word, 0 inside one."""
-    if PARAGRAPH_END.match(text, position):
-        return 3
-    if ends_sentence(text, position) or text.startswith(("\n", "\r\n"), position):
-        return 2
-    return 1 if text[position].isspace() else 0
+def passage_end(text: str, ends: Sequence[int], first: int, size: int) -> int:
+    """Where a passage of up to `size` tokens from the token `first` on had best end: in its last third."""
+    if len(ends) - first <= size:
+        return len(text)
+    return last_border(text, ends[first + size * 2 // 3], ends[first + size - 1])
 
 
-def ends_sentence(text: str, position: int) -> bool:
-    tail = text[max(position - 4, 0) : position].rstrip("\"'”’)]")
-    if tail.endswith(("。", "！", "？")):
-        return True
-    return tail.endswith((".", "!", "?", "…")) and text[position : position + 1].isspace()
+def last_border(text: str, earliest: int, latest: int) -> int:
+    """The last of the best borders in the range; its end where there is none."""
+    for border in BORDERS:
+        found = border.finditer(text, earliest, min(latest + LOOK_AHEAD, len(text)))
+        if places := [match.end() for match in found if match.end() <= latest]:
+            return places[-1]
+    return latest
 
 
-def best_cut(text: str, ends: list[int], first: int) -> int:
-    """Index into `ends` of the best border from `first` on, the latest of equals."""
-    return max(range(min(first, len(ends) - 1), len(ends)), key=lambda index: (border(text, ends[index]), index))
-
-
-def best_start(text: str, ends: list[int], earliest: int, latest: int) -> int:
-    """Index into `ends` of the best border in the range, the earliest of equals."""
-    return max(range(earliest, latest + 1), key=lambda index: (border(text, ends[index]), -index))
+def first_border(text: str, earliest: int, latest: int) -> int:
+    """The first of the best borders in the range; its start where there is none."""
+    for border in BORDERS:
+        match = border.search(text, earliest, min(latest + LOOK_AHEAD, len(text)))
+        if match and match.end() <= latest:
+            return match.end()
+    return earliest

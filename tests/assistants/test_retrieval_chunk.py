@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistants.retrieval.chunk import count_tokens, passages, spans
+from assistants.retrieval.chunk import passages, spans
+from assistants.tokens import count_tokens, token_ends
 
 texts = st.one_of(
     st.text(max_size=600),
@@ -17,7 +19,7 @@ texts = st.one_of(
         max_size=400,
     ).map("".join),
 )
-sizes = st.integers(1, 60).flatmap(lambda size: st.tuples(st.just(size), st.integers(0, size // 2)))
+sizes = st.integers(16, 80).flatmap(lambda size: st.tuples(st.just(size), st.integers(0, size // 2)))
 
 
 @given(texts, sizes)
@@ -26,11 +28,12 @@ def test_nothing_is_lost_and_sizes_hold(text: str, size: tuple[int, int]) -> Non
     max_tokens, overlap = size
     found = list(spans(text, max_tokens, overlap))
 
+    ends = token_ends(text)
     assert (not text and not found) or (found[0][0] == 0 and found[-1][1] == len(text))
-    assert all(count_tokens(text[start:end]) <= max_tokens for start, end in found)
+    assert all(count_tokens(text[start:end].strip()) <= max_tokens for start, end in found)
     for (start, end), (next_start, next_end) in pairwise(found):
         assert start < next_start <= end < next_end
-        shared = count_tokens(text[next_start:end])
+        shared = bisect_right(ends, end) - bisect_right(ends, next_start)
         assert overlap // 2 <= shared <= overlap
 
 
@@ -65,23 +68,20 @@ def test_a_short_text_is_one_passage() -> None:
     assert list(passages(" \n\t ")) == []
 
 
-def test_text_without_any_border_is_still_cut() -> None:
-    found = list(spans("a" * 10_000, 100, 50))
-    assert max(end - start for start, end in found) <= 800
-    blank = list(spans(" " * 10_000 + "x", 100, 50))
-    assert max(end - start for start, end in blank) <= 1_500
+@pytest.mark.parametrize("text", ["a" * 50_000, "龙" * 20_000, " " * 50_000 + "x", "👩‍👩‍👧" * 5_000])
+def test_text_without_any_border_is_still_cut(text: str) -> None:
+    found = list(spans(text, 100, 50))
+    assert found[-1][1] == len(text)
+    assert all(count_tokens(text[start:end].strip()) <= 100 for start, end in found)
 
 
-@pytest.mark.parametrize(("size", "overlap"), [(100, 51), (0, 0), (100, -1)])
+def test_a_passage_is_as_long_as_it_may_be() -> None:
+    found = list(passages("word " * 5_000, 800, 400))
+    assert [count_tokens(passage) for passage in found[:-1]] == [800] * (len(found) - 1)
+    assert len(found) == 12
+
+
+@pytest.mark.parametrize(("size", "overlap"), [(100, 51), (0, 0), (15, 0), (100, -1)])
 def test_impossible_sizes_are_refused(size: int, overlap: int) -> None:
     with pytest.raises(ValueError, match="overlap"):
         next(spans("text", size, overlap))
-
-
-def test_the_estimate_is_near_for_prose() -> None:
-    # 35 by the tokenizer of current OpenAI models.
-    sentence = (
-        "When the harbour froze in January, the pilots carried mail across the ice on sledges, and nobody complained"
-        " about the delay until the thaw came in late March."
-    )
-    assert count_tokens(sentence) == pytest.approx(33, abs=5)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from assistants.models import Message, Thread
-from assistants.retrieval.chunk import count_tokens
+from assistants.tokens import count_tokens
 from runs import progress, prompt, queue, transitions
 from runs.models import ACTIVE, Run, RunStatus, RunStep
 from runs.prompt import UNKNOWN_OUTCOME, PromptTooLong
