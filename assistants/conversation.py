@@ -15,18 +15,14 @@ from assistants import stores
 from assistants.clock import now
 from assistants.errors import ApiError, not_found
 from assistants.models import Message, Project, Thread, VectorStore
-from assistants.serializers.refusals import array_too_long, at
+from assistants.serializers.refusals import array_too_long, at, wrong_id
 from assistants.serializers.tools import CODE_FILES_MAX
 
 
 def find_thread(project: Project, id: str) -> Thread:
-    """ApiError 400 for an id that is none of a thread (contract 4.3), 404 where `project` has no such thread."""
+    """ValidationError for an id that is none of a thread (contract 4.3), ApiError 404 for one that `project` lacks."""
     if not id.startswith("thread"):
-        raise ApiError(
-            f"Invalid 'thread_id': '{id}'. Expected an ID that begins with 'thread'.",
-            param="thread_id",
-            code="invalid_value",
-        )
+        raise at("thread_id", wrong_id(id, "thread"))
     thread = Thread.objects.filter(project=project, pk=id).first()
     if thread is None:
         raise not_found("thread", id)

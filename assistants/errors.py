@@ -1,20 +1,23 @@
 """The error object of the wire (contract 4): one exception, one envelope, the texts that more than one place needs.
 
-Serializer fields raise DRF's ValidationError with a code and `{param}` in the text; the handler finds the path of the
-first one and fills it in. Everything unforeseen is logged with its request id and answered as `server_error`.
+Serializer fields raise DRF's ValidationError (serializers/refusals.py); the handler finds the first one and writes its
+path into its text. Everything unforeseen is logged with its request id and answered as `server_error`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
+from django.core.exceptions import SuspiciousOperation
 from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework.exceptions import APIException, ErrorDetail, MethodNotAllowed, ParseError, ValidationError
 from rest_framework.response import Response
+
+from assistants.serializers.refusals import HOLDER, PLACE
 
 logger = logging.getLogger(__name__)
 
@@ -60,26 +63,22 @@ def path_join(path: str, key: str | int) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
-def first_error(detail: Any, path: str = "") -> tuple[str, ErrorDetail] | None:
-    """The first leaf of a ValidationError's detail and where it is; list items count only where something is wrong."""
-    if isinstance(detail, ErrorDetail):
-        return path, detail
-    if isinstance(detail, Mapping):
-        for key, value in detail.items():
-            inner = path if key == "non_field_errors" else path_join(path, key)
-            if found := first_error(value, inner):
-                return found
-    elif isinstance(detail, Sequence) and not isinstance(detail, str):
-        leaves = all(isinstance(item, ErrorDetail) for item in detail)
-        for index, value in enumerate(detail):
-            if found := first_error(value, path if leaves else path_join(path, index)):
-                return found
-    return None
+def first_error(detail: Any) -> tuple[str, ErrorDetail]:
+    """Where the first fault of a ValidationError is, and the fault, which has PLACE where its path belongs.
+
+    A detail is a list with a fault, or the objects around it that lead there (`refusals.at`).
+    """
+    path = holder = ""
+    while isinstance(detail, Mapping):
+        key, detail = next(iter(detail.items()))
+        path, holder = path_join(path, key), path
+    fault: ErrorDetail = detail[0]
+    return path, ErrorDetail(fault.replace(HOLDER, holder), code=fault.code)
 
 
 def from_validation(error: ValidationError) -> ApiError:
-    path, detail = first_error(error.detail) or ("", ErrorDetail("Invalid request.", code=None))
-    return ApiError(str(detail).replace("{param}", path), param=path or None, code=detail.code)
+    path, fault = first_error(error.detail)
+    return ApiError(fault.replace(PLACE, path), param=path or None, code=fault.code)
 
 
 def api_error(error: Exception, request: HttpRequest) -> ApiError:
@@ -91,7 +90,9 @@ def api_error(error: Exception, request: HttpRequest) -> ApiError:
     if isinstance(error, ParseError):
         return ApiError(str(error.detail))
     if isinstance(error, MethodNotAllowed):
-        return ApiError(f"Not allowed to {request.method} on {request.path}.", status=405)
+        return ApiError(f"Invalid method for URL ({request.method} {request.path})", status=405)
+    if isinstance(error, SuspiciousOperation):
+        return ApiError(f"The request is malformed: {error}")
     if isinstance(error, Http404):
         return unknown_url(request)
     if isinstance(error, APIException):

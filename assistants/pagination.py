@@ -23,7 +23,7 @@ def parse_limit(request: Request, default: int, maximum: int) -> int:
     raw = request.query_params.get("limit", "")
     if not raw:
         return default
-    if not re.fullmatch(r"-?[0-9]{1,18}", raw):
+    if not re.fullmatch(r"-?[0-9]{1,1000}", raw):
         text = "Invalid type for '{param}': expected an integer, but got a string instead."
         raise at("limit", refusal("invalid_type", text))
     if error := out_of_range("integer", int(raw), 1, maximum):
@@ -46,7 +46,8 @@ def beyond[M: Model](scope: QuerySet[M], request: Request, name: str, key: str, 
         return None
     place = scope.filter(**{key: value}).values_list("created_at", "pk").first()
     if place is None:
-        raise at(name, refusal("invalid_value", f"Invalid '{{param}}': no object of this list has the ID '{value}'."))
+        text = "Invalid '{param}': no object of this list has the ID '{value}'."
+        raise at(name, refusal("invalid_value", text, value=value))
     created_at, pk = place
     if newer:
         return Q(created_at__gte=created_at) & (Q(created_at__gt=created_at) | Q(pk__gt=pk))

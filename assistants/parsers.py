@@ -84,6 +84,12 @@ def inspect(body: Any) -> None:
         level = deeper
 
 
+def check_address(*texts: str) -> None:
+    """ApiError 400 for a NUL in the path or the query of a request: PostgreSQL refuses to look for one."""
+    if any("\0" in text for text in texts):
+        raise ApiError("The address contains a NUL character.")
+
+
 class UploadParser(BaseParser):
     """A multipart form: its texts as a plain dict, with `name[key]` parts as an object, and files with clean names."""
 
@@ -119,8 +125,8 @@ def nested(parts: Any) -> dict[str, Any]:
     """`expires_after[seconds]=3600` becomes {"expires_after": {"seconds": 3600}}: forms know only text."""
     body: dict[str, Any] = {}
     for name, text in parts:
-        if "\0" in text:
-            raise ApiError(f"Invalid '{name}': it contains a NUL character.")
+        if "\0" in name or "\0" in text:
+            raise ApiError("The multipart form contains a NUL character, which cannot be stored.")
         if match := NESTED_PART.fullmatch(name):
             outer, inner = match.groups()
             holder = body.setdefault(outer, {})

@@ -11,6 +11,8 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
+from assistants.errors import ApiError
+
 
 class OrjsonRenderer(BaseRenderer):
     media_type = "application/json"
@@ -24,12 +26,19 @@ class OrjsonRenderer(BaseRenderer):
 
 
 class AlwaysJSON(BaseContentNegotiation):
-    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
+        """Forms need their parser; whatever else is sent is JSON, as curl sends it when nobody says so."""
         content_type = request.content_type or ""
         for parser in parsers:
             if content_type.startswith("multipart/") == (parser.media_type or "").startswith("multipart/"):
                 return parser
-        return None
+        accepted = " or ".join(f"'{parser.media_type}'" for parser in parsers)
+        sent = content_type.partition(";")[0]
+        raise ApiError(
+            f"Unsupported content type: '{sent}'. This API method only accepts {accepted} requests, but you specified"
+            f" the header 'Content-Type: {sent}'. Please try again with a supported content type.",
+            code="unsupported_content_type",
+        )
 
     def select_renderer(
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None

@@ -18,6 +18,7 @@ from assistants import bell, conversation, stores
 from assistants.clock import now
 from assistants.errors import ApiError, not_found
 from assistants.models import Message, MessageStatus, Project, Thread
+from assistants.rows import hold
 from assistants.serializers.fields import merge_metadata
 from assistants.serializers.thread import thread_object
 from runs import story
@@ -148,6 +149,7 @@ def submit_tool_outputs(run: Run, outputs: Sequence[Mapping[str, str]]) -> Creat
 def modify_run(run: Run, metadata: Mapping[str, str] | None) -> Run:
     """Merges `metadata` into a run that is over, None clears it; 400 while the run is active (contract 2.8)."""
     with transaction.atomic():
+        hold(Run.objects.filter(pk=run.pk))
         run = fresh(run)
         if run.status in ACTIVE:
             raise ApiError(f"Cannot update run with status '{run.status}'.")

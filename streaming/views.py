@@ -7,20 +7,20 @@ from django.http import HttpRequest, HttpResponseBase
 from rest_framework.exceptions import MethodNotAllowed
 
 from assistants.authentication import authenticate
+from assistants.conversation import find_thread
 from assistants.errors import error_response, not_found
 from assistants.models import Thread
+from assistants.parsers import check_address
 from streaming import journal, sse
 
 
 def thread_of(request: HttpRequest, thread_id: str) -> Thread:
-    """The thread, if the request may see it. Raises ApiError 401 or 404."""
+    """The thread, if the request may see it. Raises ApiError 400, 401 or 404."""
     if request.method != "GET":
         raise MethodNotAllowed(request.method or "")
     project = authenticate(request).project
-    thread = Thread.objects.filter(project=project, pk=thread_id).first()
-    if thread is None:
-        raise not_found("thread", thread_id)
-    return thread
+    check_address(request.path)
+    return find_thread(project, thread_id)
 
 
 def open_run(request: HttpRequest, thread_id: str, run_id: str) -> sse.RunCursor:

@@ -19,6 +19,7 @@ from assistants.errors import ApiError, first_error
 from assistants.models import Assistant, Project
 from assistants.serializers.assistant import AssistantInput
 from assistants.serializers.options import ReasoningEffort
+from assistants.serializers.refusals import PLACE
 
 from . import function_tools, suggestions
 from .inputs import JSONText, SuggestingInput, Suggestion
@@ -238,7 +239,7 @@ class AssistantForm(AssistantModelForm):
         """Put what the API's serializer refused beside the fields of this form, one message a field."""
         assert isinstance(refusal.detail, dict)
         for name, detail in refusal.detail.items():
-            path, text = first_error({name: detail}) or (str(name), "Invalid.")
+            path, text = first_error({name: detail})
             field, said = self.placed(path, str(text), tools)
             if field not in self.errors:
                 self.add_error(field, said)
@@ -247,20 +248,20 @@ class AssistantForm(AssistantModelForm):
         """The form's field for a wire path, and the message with the path as people of this form know it."""
         if at := re.fullmatch(r"tools\[(\d+)\]\.?(.*)", path):
             index, inner = int(at[1]), at[2]
-            text = text.replace("{param}", inner.removeprefix("function."))
+            text = text.replace(PLACE, inner.removeprefix("function."))
             leaf = inner.rpartition(".")[2]
             if tools[index].get("type") == "file_search" and leaf in self.fields:
                 return leaf, text
             place = index - len(self.switches())
             return "functions", f"{function_tools.called(place + 1, tools[index])}: {text}"
         if path == "tools":
-            return "functions", text.replace("{param}", path)
+            return "functions", text.replace(PLACE, path)
         if path.startswith("tool_resources"):
-            return ("vector_store" if "file_search" in path else "code_files"), text.replace("{param}", path)
+            return ("vector_store" if "file_search" in path else "code_files"), text.replace(PLACE, path)
         if path.startswith("response_format.json_schema"):
-            return "response_schema", text.replace("{param}", path.removeprefix("response_format."))
+            return "response_schema", text.replace(PLACE, path.removeprefix("response_format."))
         field = path.partition(".")[0]
-        return FORM_FIELD.get(field, field), text.replace("{param}", path)
+        return FORM_FIELD.get(field, field), text.replace(PLACE, path)
 
     def resources(self, wanted: dict[str, dict[str, list[str]]]) -> dict[str, Any]:
         """What the assistant keeps: the store and the files must be there, in its own project."""

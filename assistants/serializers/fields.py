@@ -22,6 +22,7 @@ from assistants.serializers.refusals import (
     refusal,
     spoken_list,
     unsupported_value,
+    wrong_id,
     wrong_type,
 )
 
@@ -29,6 +30,8 @@ METADATA_PAIRS_MAX = 16
 METADATA_KEY_MAX = 64
 METADATA_VALUE_MAX = 512
 INSTRUCTIONS_MAX = 256_000
+INTEGER_MAX = 2**31 - 1
+"""What the integer column of every database holds."""
 
 
 class Strict:
@@ -41,6 +44,10 @@ class Strict:
             raise refusal("missing_required_parameter", "Missing required parameter: '{param}'.")
         assert key == "null", key
         raise wrong_type(self.expected, None)
+
+
+def one_of(words: Sequence[str]) -> str:
+    return f"one of {spoken_list(words, 'or')}"
 
 
 class WireField(Strict, serializers.Field[Any, Any, Any, Any]):
@@ -67,7 +74,8 @@ class String(WireField):
             raise refusal(
                 "invalid_value",
                 "Invalid '{param}': string does not match pattern."
-                f" Expected a string that matches the pattern '^{self.pattern}$'.",
+                " Expected a string that matches the pattern '^{pattern}$'.",
+                pattern=self.pattern,
             )
         return data
 
@@ -75,7 +83,7 @@ class String(WireField):
 class Integer(WireField):
     expected = "an integer"
 
-    def __init__(self, *, min: int | None = None, max: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, min: int | None = None, max: int = INTEGER_MAX, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.min = min
         self.max = max
@@ -117,7 +125,7 @@ class Enum(WireField):
     def __init__(self, *choices: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.choices = choices
-        self.expected = f"one of {spoken_list(choices, 'or')}"
+        self.expected = one_of(choices)
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -140,9 +148,7 @@ class Id(WireField):
         if not isinstance(data, str):
             raise wrong_type(self.expected, data)
         if not data.startswith(self.prefix):
-            raise refusal(
-                "invalid_value", f"Invalid '{{param}}': '{data}'. Expected an ID that begins with '{self.prefix}'."
-            )
+            raise wrong_id(data, self.prefix)
         return data
 
 
@@ -209,6 +215,10 @@ class ClosedSerializer(Strict, serializers.Serializer[Any]):
                     raise at(key, refusal("unknown_parameter", "Unknown parameter: '{param}'."))
         return dict(super().to_internal_value(data))
 
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        is_final, data = self.validate_empty_values(data)
+        return data if is_final else self.validate(self.to_internal_value(data))
+
 
 class Variant(WireField):
     """An object whose `type` decides its shape, or one of a few `words` in its place.
@@ -223,7 +233,7 @@ class Variant(WireField):
         super().__init__(**kwargs)
         self.shapes = shapes
         self.words = words
-        self.expected = "one of a string or an object" if words else "an object"
+        self.expected = f"one of {one_of(words)} or object" if words else "an object"
 
     def to_internal_value(self, data: Any) -> Any:
         if self.words and isinstance(data, str):
@@ -260,8 +270,11 @@ class Pairs(WireField):
                 if len(key) > METADATA_KEY_MAX:
                     raise refusal(
                         "property_name_above_max_length",
-                        f"Invalid property name in '{self.field_name}': '{key}' is too long. Expected a string with"
-                        f" maximum length {METADATA_KEY_MAX}, but got a string with length {len(key)} instead.",
+                        "Invalid property name in '{holder}': '{key}' is too long. Expected a string with maximum"
+                        " length {maximum}, but got a string with length {length} instead.",
+                        key=key,
+                        maximum=METADATA_KEY_MAX,
+                        length=len(key),
                     )
                 self.check(value)
             except ValidationError as error:
@@ -287,7 +300,7 @@ def check_attribute_value(value: Any) -> None:
     if isinstance(value, str):
         check_length(value, METADATA_VALUE_MAX)
     elif not isinstance(value, bool | int | float):
-        raise wrong_type("one of a string, a decimal or a boolean", value)
+        raise wrong_type("one of a string, decimal, or boolean", value)
 
 
 def Metadata() -> Pairs:

@@ -45,7 +45,7 @@ PARTS = Array(Variant({"text": TextPart, "image_url": ImageUrlPart, "image_file"
 class Content(WireField):
     """A string or an array of parts; the outcome is always the parts as answers show them."""
 
-    expected = "one of a string or an array of objects"
+    expected = "one of a string or array of objects"
 
     def to_internal_value(self, data: Any) -> list[dict[str, Any]]:
         if isinstance(data, str):

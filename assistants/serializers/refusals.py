@@ -1,16 +1,25 @@
-"""What can be wrong with a value, in the contract's words (4.3). errors.py fills in `{param}`."""
+"""What can be wrong with a value, in the contract's words (4.3). errors.py knows the path and puts it in its place."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rest_framework.exceptions import ValidationError
 
+PLACE = "\0place\0"
+HOLDER = "\0holder\0"
+"""Where errors.py writes the path, and that of the object around it. A client's text holds no NUL (parsers.py)."""
 
-def refusal(code: str, text: str) -> ValidationError:
-    """The error of one place: `text` may name that place as `{param}`."""
-    return ValidationError(text, code=code)
+
+def refusal(code: str, text: str, **given: object) -> ValidationError:
+    """The error of one place. `text` names it as `{param}`, what holds it as `{holder}`, and each of `given` likewise.
+
+    What a client sent belongs into `given`: there it is text, whatever it looks like.
+    """
+    words = {"param": PLACE, "holder": HOLDER, **given}
+    return ValidationError(re.sub(r"\{(\w+)\}", lambda match: str(words.get(match[1], match[0])), text), code=code)
 
 
 def at(place: str | int, error: ValidationError) -> ValidationError:
@@ -29,7 +38,7 @@ def kind_of(value: Any) -> str:
         case int():
             return "an integer"
         case float():
-            return "a decimal"
+            return "a decimal number"
         case str():
             return "a string"
         case Mapping():
@@ -53,7 +62,13 @@ def spoken_list(words: Sequence[str], conjunction: str) -> str:
 
 
 def unsupported_value(value: Any, choices: Sequence[str]) -> ValidationError:
-    return refusal("invalid_value", f"Invalid value: '{value}'. Supported values are: {spoken_list(choices, 'and')}.")
+    text = "Invalid value: '{value}'. Supported values are: {supported}."
+    return refusal("invalid_value", text, value=value, supported=spoken_list(choices, "and"))
+
+
+def wrong_id(value: str, prefix: str) -> ValidationError:
+    text = "Invalid '{param}': '{value}'. Expected an ID that begins with '{prefix}'."
+    return refusal("invalid_value", text, value=value, prefix=prefix)
 
 
 def out_of_range(word: str, value: float, minimum: float | None, maximum: float | None) -> ValidationError | None:

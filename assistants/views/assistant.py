@@ -13,6 +13,7 @@ from assistants.errors import not_found
 from assistants.models import Assistant
 from assistants.models.assistant import auto
 from assistants.pagination import paginate
+from assistants.rows import hold
 from assistants.serializers.assistant import AssistantChanges, AssistantInput, assistant_object
 from assistants.serializers.fields import merge_metadata
 from assistants.serializers.file import deletion_object
@@ -49,6 +50,7 @@ class AssistantViewSet(ResourceViewSet):
     def modify(self, request: Request, assistant_id: str) -> Response:
         data = columns(self.body(AssistantChanges))
         with transaction.atomic():
+            hold(Assistant.objects.filter(project=self.project, pk=assistant_id))
             assistant = self.find(assistant_id)
             if "metadata" in data:
                 data["metadata"] = merge_metadata(assistant.metadata, data["metadata"])

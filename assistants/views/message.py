@@ -10,6 +10,7 @@ from assistants.conversation import add_message, find_thread
 from assistants.errors import not_found
 from assistants.models import Message
 from assistants.pagination import paginate
+from assistants.rows import hold
 from assistants.serializers.fields import merge_metadata
 from assistants.serializers.file import deletion_object
 from assistants.serializers.message import MessageInput, MetadataChanges, message_object
@@ -43,6 +44,7 @@ class MessageViewSet(ResourceViewSet):
     def modify(self, request: Request, thread_id: str, message_id: str) -> Response:
         data = self.body(MetadataChanges)
         with transaction.atomic():
+            hold(Message.objects.filter(thread__project=self.project, pk=message_id))
             message = self.find(thread_id, message_id)
             if "metadata" in data:
                 message.metadata = merge_metadata(message.metadata, data["metadata"])

@@ -11,8 +11,8 @@ from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
 from assistants.authentication import project_of
-from assistants.errors import ApiError
 from assistants.models import Project
+from assistants.parsers import check_address
 from assistants.serializers.fields import ClosedSerializer
 
 
@@ -32,8 +32,8 @@ class ResourceViewSet(ViewSet):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if any("\0" in text for text in (*kwargs.values(), *request.query_params.values())):
-            raise ApiError("The address contains a NUL character.")  # which PostgreSQL refuses to look for
+        queried = (value for values in request.query_params.lists() for value in values[1])
+        check_address(*kwargs.values(), *queried)
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         # A chunked body has no Content-Length, and DRF would take it for an empty one. Django has it in a file by now.

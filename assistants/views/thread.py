@@ -10,6 +10,7 @@ from assistants import stores
 from assistants.conversation import create_thread, find_thread
 from assistants.models import Thread
 from assistants.pagination import paginate
+from assistants.rows import hold
 from assistants.serializers.fields import merge_metadata
 from assistants.serializers.file import deletion_object
 from assistants.serializers.thread import ThreadChanges, ThreadInput, thread_object
@@ -31,6 +32,7 @@ class ThreadViewSet(ResourceViewSet):
     def modify(self, request: Request, thread_id: str) -> Response:
         data = self.body(ThreadChanges)
         with transaction.atomic():
+            hold(Thread.objects.filter(project=self.project, pk=thread_id))
             thread = find_thread(self.project, thread_id)
             if "metadata" in data:
                 thread.metadata = merge_metadata(thread.metadata, data["metadata"])

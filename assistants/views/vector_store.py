@@ -10,8 +10,9 @@ from rest_framework.response import Response
 
 from assistants import stores
 from assistants.errors import not_found
-from assistants.models import FileStatus, VectorStoreFile
+from assistants.models import FileStatus, VectorStore, VectorStoreFile
 from assistants.pagination import envelope, page, paginate, parse_choice
+from assistants.rows import hold
 from assistants.serializers.fields import merge_metadata
 from assistants.serializers.file import deletion_object
 from assistants.serializers.vector_store import (
@@ -57,6 +58,7 @@ class VectorStoreViewSet(ResourceViewSet):
     def modify(self, request: Request, vector_store_id: str) -> Response:
         data = self.body(VectorStoreChanges)
         with transaction.atomic():
+            hold(VectorStore.objects.filter(project=self.project, pk=vector_store_id))
             store = stores.find_store(self.project, vector_store_id)
             if "name" in data:
                 store.name = data["name"]

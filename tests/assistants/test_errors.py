@@ -135,7 +135,8 @@ def tool(**function: Any) -> dict[str, Any]:
         ),
         (
             {"tools": [{"type": "file_search", "file_search": {"max_num_results": 5.0}}]},
-            "Invalid type for 'tools[0].file_search.max_num_results': expected an integer, but got a decimal instead.",
+            "Invalid type for 'tools[0].file_search.max_num_results': expected an integer, but got a decimal number"
+            " instead.",
             "tools[0].file_search.max_num_results",
             "invalid_type",
         ),
@@ -177,6 +178,41 @@ def tool(**function: Any) -> dict[str, Any]:
             "Invalid type for 'metadata.k': expected a string, but got an integer instead.",
             "metadata.k",
             "invalid_type",
+        ),
+        (
+            {"response_format": 1},
+            "Invalid type for 'response_format': expected one of one of 'auto' or object, but got an integer instead.",
+            "response_format",
+            "invalid_type",
+        ),
+        (
+            {"reasoning_effort": "{param}"},
+            "Invalid value: '{param}'. Supported values are: 'none', 'minimal', 'low', 'medium', 'high', 'xhigh', and"
+            " 'max'.",
+            "reasoning_effort",
+            "invalid_value",
+        ),
+        ({"non_field_errors": 1}, "Unknown parameter: 'non_field_errors'.", "non_field_errors", "unknown_parameter"),
+        (
+            {"metadata": {"non_field_errors": []}},
+            "Invalid type for 'metadata.non_field_errors': expected a string, but got an array instead.",
+            "metadata.non_field_errors",
+            "invalid_type",
+        ),
+        (
+            {"tool_resources": {"file_search": {"vector_stores": [{"metadata": {"k" * 65: ""}}]}}},
+            "Invalid property name in 'tool_resources.file_search.vector_stores[0].metadata':"
+            f" '{'k' * 65}' is too long. Expected a string with maximum length 64, but got a string with length 65"
+            " instead.",
+            "tool_resources.file_search.vector_stores[0].metadata." + "k" * 65,
+            "property_name_above_max_length",
+        ),
+        (
+            {"tool_resources": {"code_interpreter": {"file_ids": ["{holder}"]}}},
+            "Invalid 'tool_resources.code_interpreter.file_ids[0]': '{holder}'. Expected an ID that begins with"
+            " 'file'.",
+            "tool_resources.code_interpreter.file_ids[0]",
+            "invalid_value",
         ),
         (
             {"tool_resources": {"code_interpreter": {"file_ids": ["x"]}}},

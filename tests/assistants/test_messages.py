@@ -67,7 +67,7 @@ def test_parts_come_back_in_the_responses_form(alice: ApiClient, thread_id: str)
         ),
         (
             {"role": "user", "content": 7},
-            "Invalid type for 'content': expected one of a string or an array of objects, but got an integer instead.",
+            "Invalid type for 'content': expected one of a string or array of objects, but got an integer instead.",
         ),
         (
             {"role": "user", "content": "x" * 256_001},

@@ -103,6 +103,12 @@ def test_default_is_twenty_newest_first(alice: ApiClient) -> None:
             "integer_above_max_value",
         ),
         (
+            {"limit": "9" * 30},
+            "Invalid 'limit': integer above maximum value. Expected a value <= 100,"
+            " but got 999999999999999999999999999999 instead.",
+            "integer_above_max_value",
+        ),
+        (
             {"limit": "0"},
             "Invalid 'limit': integer below minimum value. Expected a value >= 1, but got 0 instead.",
             "integer_below_min_value",
@@ -132,7 +138,7 @@ def test_refused(alice: ApiClient, query: dict[str, str], message: str, code: st
         }
 
 
-@pytest.mark.parametrize("limit", ["ten", "1.5", "1e2", "٣", "9" * 30, " 5", "0x10"])
+@pytest.mark.parametrize("limit", ["ten", "1.5", "1e2", "٣", " 5", "0x10"])
 def test_a_limit_that_is_no_integer(alice: ApiClient, limit: str) -> None:
     answer = alice.get("/assistants", {"limit": limit})
     assert answer.status_code == 400

@@ -1,0 +1,13 @@
+"""Holding rows: what is read, changed and written back must not lose what somebody else wrote in between."""
+
+from __future__ import annotations
+
+from django.db.models import F, Model, QuerySet
+
+
+def hold[M: Model](rows: QuerySet[M]) -> None:
+    """Keeps `rows`, which have a `created_at`, until the caller's transaction ends; read them after this.
+
+    Whoever else wants to hold one waits, and then sees what was written. An UPDATE does that on every database.
+    """
+    rows.update(created_at=F("created_at"))
