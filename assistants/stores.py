@@ -6,7 +6,7 @@ done by the runner (runs/ingest.py); here they are only left waiting for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from assistants import bell, clock
 from assistants.errors import ApiError, not_found
 from assistants.models import Assistant, File, FileStatus, Project, Thread, VectorStore, VectorStoreFile
 from assistants.retrieval import index
-from assistants.serializers.tools import chunk_sizes
+from assistants.serializers.tools import AUTO_CHUNK_TOKENS, AUTO_OVERLAP_TOKENS, chunk_sizes
 
 THREAD_STORE_DAYS = 7
 """A store made for a thread expires that long after its last use (contract 2.4)."""
@@ -73,11 +73,15 @@ def find_store(project: Project, id: str) -> VectorStore:
 
 def contents_of(stores: Iterable[VectorStore]) -> dict[str, Contents]:
     """Store id → its contents, for all `stores` in one query."""
-    ids = [store.id for store in stores]
+    return contents_by("vector_store", [store.id for store in stores])
+
+
+def contents_by(holder: str, ids: Collection[str]) -> dict[str, Contents]:
+    """Id → what that store, or that batch, holds; `holder` is the field that leads there."""
     rows = (
-        VectorStoreFile.objects.filter(vector_store__in=ids)
+        VectorStoreFile.objects.filter(**{f"{holder}__in": ids})
         .order_by()
-        .values_list("vector_store_id", "status")
+        .values_list(holder, "status")
         .annotate(count=Count("id"), usage=Sum("usage_bytes", default=0))
     )
     contents = {id: Contents() for id in ids}
@@ -90,6 +94,17 @@ def contents_of(stores: Iterable[VectorStore]) -> dict[str, Contents]:
 def expires_at(store: VectorStore) -> datetime | None:
     days = store.expires_after_days
     return None if days is None else store.last_active_at + timedelta(days=days)
+
+
+def is_expired(store: VectorStore) -> bool:
+    """An expired store keeps its files, but nothing is found in it and nothing can be put in."""
+    expiry = expires_at(store)
+    return expiry is not None and expiry <= clock.now()
+
+
+def refuse_expired(store: VectorStore) -> None:
+    if is_expired(store):
+        raise ApiError(f"Vector store {store.id} has expired.")
 
 
 def touch(ids: Iterable[str]) -> None:
@@ -129,8 +144,8 @@ def create_store(
     file_ids: Sequence[str] = (),
     chunking_strategy: dict[str, Any] | None = None,
 ) -> VectorStore:
-    """A new store with its files waiting. ApiError 404 for a file `project` does not have."""
-    files = find_files(project, list(dict.fromkeys(file_ids)))
+    """A new store with its files waiting, each once. ApiError 404 for a file `project` does not have."""
+    files = find_files(project, file_ids)
     store = VectorStore.objects.create(
         project=project,
         name=name,
@@ -138,14 +153,18 @@ def create_store(
         expires_after_days=expires_after_days,
         metadata=dict(metadata or {}),
     )
-    size, overlap = chunk_sizes(chunking_strategy)
-    VectorStoreFile.objects.bulk_create(
-        VectorStoreFile(vector_store=store, file=file, max_chunk_size_tokens=size, chunk_overlap_tokens=overlap)
-        for file in files
-    )
-    if files:
-        bell.ring_runner("file.waiting")
+    attach_all(store, [Attachment(file, *chunk_sizes(chunking_strategy)) for file in files])
     return store
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that is to go into a store, and how. Attributes that are None leave those of an earlier time."""
+
+    file: File
+    max_chunk_size_tokens: int = AUTO_CHUNK_TOKENS
+    chunk_overlap_tokens: int = AUTO_OVERLAP_TOKENS
+    attributes: Mapping[str, Any] | None = None
 
 
 @transaction.atomic
@@ -156,25 +175,60 @@ def attach(
     chunking_strategy: dict[str, Any] | None = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> VectorStoreFile:
-    """`file` in `store`, waiting for the runner. Once more after a failure, or with other settings, starts afresh."""
-    size, overlap = chunk_sizes(chunking_strategy)
-    wanted: dict[str, Any] = {"max_chunk_size_tokens": size, "chunk_overlap_tokens": overlap}
-    if attributes is not None:
-        wanted["attributes"] = dict(attributes)
-    store_file, is_new = VectorStoreFile.objects.get_or_create(vector_store=store, file=file, defaults=wanted)
-    if not is_new:
-        stale = store_file.status in (FileStatus.FAILED, FileStatus.CANCELLED) or (
-            (store_file.max_chunk_size_tokens, store_file.chunk_overlap_tokens) != (size, overlap)
-        )
-        if stale:
-            # The next epoch fences off whoever still works with the old settings.
-            wanted |= {"status": FileStatus.IN_PROGRESS, "last_error": None, "usage_bytes": 0, "claimed_until": None}
-            wanted["epoch"] = F("epoch") + 1
-        VectorStoreFile.objects.filter(pk=store_file.pk).update(**wanted)
-        store_file.refresh_from_db()
-    touch([store.id])
-    bell.ring_runner("file.waiting")
+    """`file` in `store`, waiting for the runner. ApiError 400 where the store has expired."""
+    (store_file,) = attach_all(store, [Attachment(file, *chunk_sizes(chunking_strategy), attributes)])
     return store_file
+
+
+def attach_all(store: VectorStore, attachments: Sequence[Attachment]) -> list[VectorStoreFile]:
+    """The files in `store`, in their order, each once, waiting for the runner. In the caller's transaction.
+
+    A file that is there already starts afresh after a failure or with other chunks, and else stays as it is. ApiError
+    400 where the store has expired.
+    """
+    refuse_expired(store)
+    if not attachments:
+        return []
+    store.last_active_at = clock.now()
+    if not VectorStore.objects.filter(pk=store.pk).update(last_active_at=store.last_active_at):  # which also holds it
+        raise not_found("vector store", store.id)
+    wanted = {attachment.file.pk: attachment for attachment in attachments}
+    held = VectorStoreFile.objects.filter(vector_store=store, file__in=wanted)
+    known = list(held)
+    VectorStoreFile.objects.bulk_create(
+        (
+            VectorStoreFile(
+                vector_store=store,
+                file=attachment.file,
+                max_chunk_size_tokens=attachment.max_chunk_size_tokens,
+                chunk_overlap_tokens=attachment.chunk_overlap_tokens,
+                attributes=dict(attachment.attributes or {}),
+            )
+            for attachment in wanted.values()
+        ),
+        ignore_conflicts=True,
+    )
+    for store_file in known:
+        attach_again(store_file, wanted[store_file.file_id])
+    bell.ring_runner("file.waiting")
+    found = {store_file.file_id: store_file for store_file in held.all()}
+    return [found[id] for id in wanted]
+
+
+def attach_again(store_file: VectorStoreFile, wanted: Attachment) -> None:
+    sizes = (wanted.max_chunk_size_tokens, wanted.chunk_overlap_tokens)
+    changes: dict[str, Any] = {}
+    if wanted.attributes is not None:
+        changes["attributes"] = dict(wanted.attributes)
+    if (
+        store_file.status in (FileStatus.FAILED, FileStatus.CANCELLED)
+        or (store_file.max_chunk_size_tokens, store_file.chunk_overlap_tokens) != sizes
+    ):
+        changes["max_chunk_size_tokens"], changes["chunk_overlap_tokens"] = sizes
+        changes |= {"status": FileStatus.IN_PROGRESS, "last_error": None, "usage_bytes": 0, "claimed_until": None}
+        changes["epoch"] = F("epoch") + 1  # fences off whoever still works with the old settings
+    if changes:
+        VectorStoreFile.objects.filter(pk=store_file.pk).update(**changes)
 
 
 def covering_store(project: Project) -> VectorStore:

@@ -8,12 +8,14 @@ from django.urls import path
 
 from assistants.views.assistant import AssistantViewSet
 from assistants.views.file import FileViewSet
+from assistants.views.file_batch import FileBatchViewSet
 from assistants.views.message import MessageViewSet
 from assistants.views.thread import ThreadViewSet
 from assistants.views.vector_store import VectorStoreFileViewSet, VectorStoreViewSet
 
 COLLECTION: dict[str, Any] = {"get": "list", "post": "create"}
 ITEM: dict[str, Any] = {"get": "retrieve", "post": "modify", "delete": "destroy"}
+BATCH = "vector_stores/<str:vector_store_id>/file_batches/<str:batch_id>"
 
 urlpatterns = [
     path("assistants", AssistantViewSet.as_view(COLLECTION)),
@@ -27,6 +29,15 @@ urlpatterns = [
     path("files/<str:file_id>/content", FileViewSet.as_view({"get": "content"})),
     path("vector_stores", VectorStoreViewSet.as_view(COLLECTION)),
     path("vector_stores/<str:vector_store_id>", VectorStoreViewSet.as_view(ITEM)),
+    path("vector_stores/<str:vector_store_id>/search", VectorStoreViewSet.as_view({"post": "search"})),
     path("vector_stores/<str:vector_store_id>/files", VectorStoreFileViewSet.as_view(COLLECTION)),
     path("vector_stores/<str:vector_store_id>/files/<str:file_id>", VectorStoreFileViewSet.as_view(ITEM)),
+    path(
+        "vector_stores/<str:vector_store_id>/files/<str:file_id>/content",
+        VectorStoreFileViewSet.as_view({"get": "content"}),
+    ),
+    path("vector_stores/<str:vector_store_id>/file_batches", FileBatchViewSet.as_view({"post": "create"})),
+    path(BATCH, FileBatchViewSet.as_view({"get": "retrieve"})),
+    path(f"{BATCH}/cancel", FileBatchViewSet.as_view({"post": "cancel"})),
+    path(f"{BATCH}/files", FileBatchViewSet.as_view({"get": "files"})),
 ]

@@ -31,6 +31,7 @@ from django.db.models import F, Q, QuerySet, Subquery
 from assistants import clock
 from assistants.models import File, FileStatus, VectorStoreFile
 from assistants.retrieval import index
+from assistants.retrieval.chunk import Slice
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ def _held(claim: FileClaim) -> QuerySet[VectorStoreFile]:
 # Results --------------------------------------------------------------------------------------------------------------
 
 
-def store(claim: FileClaim, passages: Iterable[str]) -> bool:
+def store(claim: FileClaim, passages: Iterable[Slice]) -> bool:
     """Writes the passages, then `completed`. False, and nothing more is written, once the claim no longer holds."""
     _clear(claim)
     position = 0
@@ -212,7 +213,7 @@ def fetch(claim: FileClaim, folder: Path) -> Source | Refusal | None:
 
 
 async def read(claim: FileClaim, source: Source, folder: Path) -> Path | Refusal:
-    """Runs the child. Returns where its passages are (a JSON string per line), or why there are none."""
+    """Runs the child. Returns where its passages are (one per line), or why there are none."""
     output, errors = folder / "passages", folder / "errors"
     with output.open("wb") as stdout, errors.open("wb") as stderr:
         child = await asyncio.create_subprocess_exec(
@@ -253,11 +254,11 @@ def last_line(path: Path) -> bytes:
         return lines.read().rstrip(b"\n").rpartition(b"\n")[2]
 
 
-def passages_in(path: Path) -> Iterator[str]:
+def passages_in(path: Path) -> Iterator[Slice]:
     with path.open("rb") as lines:
         for line in lines:
-            if isinstance(passage := json.loads(line), str):
-                yield passage
+            if isinstance(passage := json.loads(line), list):
+                yield Slice(*passage)
 
 
 async def in_thread[**P, R](work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

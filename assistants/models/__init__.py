@@ -8,13 +8,14 @@ from .file import File, Purpose
 from .message import Message, MessageStatus, Role
 from .project import ApiKey, Membership, Project
 from .thread import Thread
-from .vector_store import Chunk, FileStatus, VectorStore, VectorStoreFile
+from .vector_store import Chunk, FileBatch, FileStatus, VectorStore, VectorStoreFile
 
 __all__ = [
     "ApiKey",
     "Assistant",
     "Chunk",
     "File",
+    "FileBatch",
     "FileStatus",
     "Membership",
     "Message",

@@ -74,12 +74,33 @@ class VectorStoreFile(models.Model):
         return f"{self.file_id} in {self.vector_store_id}"
 
 
+class FileBatch(models.Model):
+    """Files that were put into a store together (contract 5.4). A batch counts them, wherever they get to."""
+
+    id = models.CharField(primary_key=True, max_length=64, default=ids.new_file_batch_id, editable=False)
+    vector_store = models.ForeignKey(VectorStore, models.CASCADE, related_name="file_batches")
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    cancelled_at = models.DateTimeField(null=True, blank=True, editable=False)
+    store_files = models.ManyToManyField(VectorStoreFile, related_name="batches")
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        verbose_name_plural = "file batches"
+
+    def __str__(self) -> str:
+        return self.id
+
+
 class Chunk(models.Model):
-    """A passage of a file in a store. The full-text index follows this table by triggers (assistants/retrieval)."""
+    """A passage of a file in a store. The full-text index follows this table by triggers (assistants/retrieval).
+
+    `text` has the white space around the passage; its first `repeated` characters are the end of the chunk in front.
+    """
 
     store_file = models.ForeignKey(VectorStoreFile, models.CASCADE, related_name="chunks")
     position = models.PositiveIntegerField()
     text = models.TextField()
+    repeated = models.PositiveIntegerField(default=0)
 
     class Meta:
         ordering = ["position"]

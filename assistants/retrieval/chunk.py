@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from assistants.tokens import count_tokens, token_ends
@@ -26,6 +27,14 @@ BORDERS: Final = (
 )
 """Where to cut, best first: each matches up to the place itself."""
 LOOK_AHEAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A passage with the white space around it. Its first `repeated` characters are the end of the one in front."""
+
+    text: str
+    repeated: int = 0
 
 
 def spans(
@@ -61,13 +70,15 @@ def spans(
             start = end
 
 
-def passages(
+def slices(
     text: str, max_tokens: int = MAX_CHUNK_SIZE_TOKENS, overlap_tokens: int = CHUNK_OVERLAP_TOKENS
-) -> Iterator[str]:
-    """The passages themselves, without white space around them; empty ones are left out."""
+) -> Iterator[Slice]:
+    """The passages themselves; those that are nothing but white space are left out."""
+    reached = 0
     for start, end in spans(text, max_tokens, overlap_tokens):
-        if passage := text[start:end].strip():
-            yield passage
+        if text[start:end].strip():
+            yield Slice(text[start:end], max(reached - start, 0))
+            reached = end
 
 
 def passage_end(text: str, ends: Sequence[int], first: int, size: int) -> int:

@@ -4,8 +4,9 @@ Imports neither Django nor anything that starts it: the runner calls this module
 
     python -m assistants.retrieval.extract PATH NAME MAX_TOKENS OVERLAP_TOKENS
 
-which limits itself and prints one JSON value per line: the passages (strings), then `{"passages": n}`; or, as the last
-line, `{"error": "unsupported_file" | "invalid_file", "message": …}`. A bomb ends the child, not the server.
+which limits itself and prints one JSON value per line: the passages (`[text, repeated]`, as in chunk.Slice), then
+`{"passages": n}`; or, as the last line, `{"error": "unsupported_file" | "invalid_file", "message": …}`. A bomb ends the
+child, not the server.
 """
 
 from __future__ import annotations
@@ -288,14 +289,14 @@ def limit_this_process() -> None:
 
 
 def main(path: str, name: str, max_tokens: int, overlap_tokens: int) -> None:
-    from assistants.retrieval.chunk import passages
+    from assistants.retrieval.chunk import slices
 
     limit_this_process()
     count = 0
     last: dict[str, object]
     try:
-        for passage in passages(extract(Path(path).read_bytes(), name), max_tokens, overlap_tokens):
-            sys.stdout.write(json.dumps(passage, ensure_ascii=False) + "\n")
+        for piece in slices(extract(Path(path).read_bytes(), name), max_tokens, overlap_tokens):
+            sys.stdout.write(json.dumps([piece.text, piece.repeated], ensure_ascii=False) + "\n")
             count += 1
         last = {"passages": count}
     except UnsupportedFile as error:

@@ -6,20 +6,28 @@ joins behind the same functions. Words, scores and file names are the business o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Sequence
 
 from django.db import connection
+from django.db.models import QuerySet
 
-from assistants.models import Chunk, FileStatus
+from assistants.models import Chunk, VectorStoreFile
+from assistants.retrieval.chunk import Slice
 
 Phrase = tuple[str, ...]
 """Words that stand side by side. Letters and digits only: the index is free to split or stem each."""
 
 
-def add_passages(store_file_id: int, first_position: int, passages: Iterable[str]) -> int:
+def add_passages(store_file_id: int, first_position: int, passages: Iterable[Slice]) -> int:
     """Writes passages of a file, numbered from `first_position`; returns how many. In the caller's transaction."""
     chunks = [
-        Chunk(store_file_id=store_file_id, position=first_position + offset, text=passage)
+        Chunk(
+            store_file_id=store_file_id,
+            position=first_position + offset,
+            text=passage.text,
+            repeated=passage.repeated,
+        )
         for offset, passage in enumerate(passages)
     ]
     Chunk.objects.bulk_create(chunks, batch_size=100)
@@ -33,28 +41,32 @@ def remove_passages(store_file_id: int, limit: int) -> int:
     return len(doomed)
 
 
-def best_matches(store_ids: Collection[str], phrases: Sequence[Phrase], limit: int) -> dict[int, float]:
+def text_of(store_file_id: int) -> str:
+    """The whole text of a file, put together again from its passages."""
+    chunks = Chunk.objects.filter(store_file_id=store_file_id).order_by("position").values_list("text", "repeated")
+    return "".join(text[repeated:] for text, repeated in chunks)
+
+
+def best_matches(files: QuerySet[VectorStoreFile], phrases: Sequence[Phrase], limit: int) -> dict[int, float]:
     """Chunk id → BM25 weight (> 0, greater is better) of the best `limit` chunks that hold any of the phrases.
 
-    Only files that are `completed`. The weight has no fixed scale: compare it within one answer only.
+    Only chunks of `files`. The weight has no fixed scale: compare it within one answer only.
     """
-    if not store_ids or not phrases:
+    if not phrases:
         return {}
     _require_sqlite()
-    marks = ", ".join(["%s"] * len(store_ids))
+    ids = json.dumps(list(files.values_list("pk", flat=True)))
     with connection.cursor() as cursor:
         cursor.execute(
-            f"""
-            SELECT chunk.id, -bm25(assistants_chunk_fts)
-            FROM assistants_chunk_fts
-            JOIN assistants_chunk chunk ON chunk.id = assistants_chunk_fts.rowid
-            JOIN assistants_vectorstorefile store_file ON store_file.id = chunk.store_file_id
-            WHERE assistants_chunk_fts MATCH %s
-              AND store_file.status = %s AND store_file.vector_store_id IN ({marks})
-            ORDER BY bm25(assistants_chunk_fts), chunk.id
+            """
+            SELECT chunk.id, -found.rank
+            FROM assistants_chunk_fts found
+            JOIN assistants_chunk chunk ON chunk.id = found.rowid
+            WHERE assistants_chunk_fts MATCH %s AND chunk.store_file_id IN (SELECT value FROM json_each(%s))
+            ORDER BY found.rank, chunk.id
             LIMIT %s
             """,
-            [" OR ".join(map(_quoted, phrases)), FileStatus.COMPLETED.value, *store_ids, limit],
+            [" OR ".join(map(_quoted, phrases)), ids, limit],
         )
         return dict(cursor.fetchall())
 

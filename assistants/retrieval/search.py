@@ -7,7 +7,7 @@ Scores are 0 to 1 and depend on the question and the passage rather than on how 
     score = 1 − (1 − text) × (1 − NAME_WEIGHT × name)
 
 So a passage that holds every word and ranks first scores 1; a file that is asked for by its name is found even where
-no passage repeats it. Each part only raises the score, and equal passages of a file that is in two stores count once.
+no passage repeats it. Each part only raises the score. A file that is in two of the stores is found twice (10.9).
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from assistants.models import Chunk, FileStatus, VectorStoreFile
 
 from . import index
+from .condition import Filter, holds
 from .words import pairs_of, terms_of, words_of
 
 CANDIDATES = 100
@@ -43,18 +44,30 @@ class Passage:
     position: int
 
 
-def search(store_ids: Sequence[str], query: str, *, limit: int = 20, score_threshold: float = 0.0) -> list[Passage]:
+def search(
+    store_ids: Sequence[str],
+    query: str,
+    *,
+    limit: int = 20,
+    score_threshold: float = 0.0,
+    condition: Filter | None = None,
+) -> list[Passage]:
     """The best passages of completed files in these stores, best first; any text is a legal query.
 
-    The caller answers for the stores: they must belong to the request's project.
+    `condition` is what the files' attributes must meet. The caller answers for the stores: they must belong to the
+    request's project.
     """
     terms = terms_of(query)
     if not terms or not store_ids:
         return []
+    files = completed_files(store_ids)
+    if condition is not None:
+        described = files.values_list("pk", "attributes")
+        files = files.filter(pk__in=[pk for pk, attributes in described if holds(condition, attributes)])
     phrases = [(term,) for term in terms] + pairs_of(query)
-    weights = index.best_matches(store_ids, phrases, CANDIDATES)
+    weights = index.best_matches(files, phrases, CANDIDATES)
     coverage = shares({term: index.holders((term,), weights) for term in terms})
-    named = named_files(store_ids, terms)
+    named = named_files(files, terms)
     best = max(weights.values(), default=1.0)
 
     passages = []
@@ -67,14 +80,39 @@ def search(store_ids: Sequence[str], query: str, *, limit: int = 20, score_thres
                 file_id=store_file.file_id,
                 filename=store_file.file.filename,
                 store_id=store_file.vector_store_id,
-                text=chunk.text,
+                text=chunk.text.strip(),
                 score=round(score, 4),
                 attributes=store_file.attributes,
                 position=chunk.position,
             )
         )
-    passages.sort(key=lambda passage: (-passage.score, passage.filename, passage.position, passage.store_id))
-    return [passage for passage in distinct(passages) if passage.score >= score_threshold][:limit]
+    passages.sort(key=rank)
+    return [passage for passage in passages if passage.score >= score_threshold][:limit]
+
+
+def search_together(store_ids: Sequence[str], queries: Sequence[str], *, limit: int, **options: Any) -> list[Passage]:
+    """The best passages for any of the queries; one that several find counts with its best score."""
+    best: dict[tuple[str, str, int], Passage] = {}
+    for query in queries:
+        for passage in search(store_ids, query, limit=limit, **options):
+            place = (passage.store_id, passage.file_id, passage.position)
+            if place not in best or best[place].score < passage.score:
+                best[place] = passage
+    return sorted(best.values(), key=rank)[:limit]
+
+
+def rewritten(query: str) -> str:
+    """The query as it is looked for: its telling words, without the question around them."""
+    return " ".join(terms_of(query)) or query
+
+
+def rank(passage: Passage) -> tuple[float, str, int, str]:
+    """Best first; what is equal stays in the order of its files."""
+    return (-passage.score, passage.filename, passage.position, passage.store_id)
+
+
+def completed_files(store_ids: Sequence[str]) -> QuerySet[VectorStoreFile]:
+    return VectorStoreFile.objects.filter(vector_store__in=store_ids, status=FileStatus.COMPLETED).order_by()
 
 
 def shares(holders: Mapping[str, set[int]]) -> dict[int, float]:
@@ -86,14 +124,12 @@ def shares(holders: Mapping[str, set[int]]) -> dict[int, float]:
     return {id: count / len(holders) for id, count in counts.items()}
 
 
-def named_files(store_ids: Sequence[str], terms: Sequence[str]) -> dict[int, float]:
-    """Store file → share of the terms that its file's name holds, for the files best named."""
+def named_files(files: QuerySet[VectorStoreFile], terms: Sequence[str]) -> dict[int, float]:
+    """Store file → share of the terms that its file's name holds, for those of `files` that are named best."""
     mentions = Q()
     for term in terms:
         mentions |= Q(file__filename__icontains=singular(term))
-    rows = VectorStoreFile.objects.filter(
-        mentions, vector_store_id__in=store_ids, status=FileStatus.COMPLETED
-    ).values_list("pk", "file__filename")
+    rows = files.filter(mentions).values_list("pk", "file__filename")
     wanted = {singular(term) for term in terms}
     found = {}
     for pk, filename in rows:
@@ -113,13 +149,3 @@ def chunks_of(weights: Mapping[int, float], named: Mapping[int, float]) -> list[
     """The chunks that matched, and the first one of each file that is asked for by name."""
     wanted = Q(pk__in=list(weights)) | Q(store_file_id__in=list(named), position=0)
     return list(Chunk.objects.filter(wanted).select_related("store_file__file").order_by())
-
-
-def distinct(passages: Sequence[Passage]) -> list[Passage]:
-    seen: set[tuple[str, str]] = set()
-    kept = []
-    for passage in passages:
-        if (passage.file_id, passage.text) not in seen:
-            seen.add((passage.file_id, passage.text))
-            kept.append(passage)
-    return kept

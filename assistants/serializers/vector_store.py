@@ -1,12 +1,12 @@
-"""Vector stores and their files on the wire (contract 5.2, 5.3)."""
+"""Vector stores, their files and batches of files on the wire (contract 5.2–5.4). Searches are in `search.py`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from assistants import stores
-from assistants.clock import now, unix
-from assistants.models import VectorStore, VectorStoreFile
+from assistants.clock import unix
+from assistants.models import FileBatch, VectorStore, VectorStoreFile
 from assistants.serializers.fields import (
     Array,
     ClosedSerializer,
@@ -18,10 +18,12 @@ from assistants.serializers.fields import (
     String,
     check_attribute_value,
 )
+from assistants.serializers.refusals import at, refusal
 from assistants.serializers.tools import STORE_FILES_MAX, ChunkingStrategy
 
 NAME_MAX = 256
 DESCRIPTION_MAX = 512
+BATCH_FILES_MAX = 2_000
 
 
 class StoreExpiry(ClosedSerializer):
@@ -54,14 +56,33 @@ class StoreFileChanges(ClosedSerializer):
     attributes = Pairs(check_attribute_value, allow_null=True)
 
 
+class FileBatchInput(ClosedSerializer):
+    """`attributes` and `chunking_strategy` are for `file_ids`; each of `files` has its own (contract 5.4)."""
+
+    file_ids = Array(Id("file"), of="strings", min=1, max=BATCH_FILES_MAX, required=False, allow_null=True)
+    files = Array(StoreFileInput(), min=1, max=BATCH_FILES_MAX, required=False, allow_null=True)
+    attributes = Pairs(check_attribute_value, required=False, allow_null=True)
+    chunking_strategy = ChunkingStrategy(required=False, allow_null=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs.get("file_ids") and attrs.get("files"):
+            text = "Invalid '{param}': expected one of 'file_ids' or 'files', not both."
+            raise at("files", refusal("invalid_value", text))
+        if not attrs.get("file_ids") and not attrs.get("files"):
+            raise at("file_ids", refusal("missing_required_parameter", "Missing required parameter: '{param}'."))
+        return attrs
+
+
 def vector_store_object(store: VectorStore, contents: stores.Contents | None = None) -> dict[str, Any]:
     """`contents` where the caller has counted already, as a list does for a whole page."""
     contents = contents or stores.contents_of([store])[store.id]
     expires_at = stores.expires_at(store)
-    if expires_at is not None and expires_at <= now():
+    if stores.is_expired(store):
         status = "expired"
+    elif contents.in_progress:
+        status = "in_progress"
     else:
-        status = "in_progress" if contents.in_progress else "completed"
+        status = "completed"
     days = store.expires_after_days
     return {
         "id": store.id,
@@ -70,18 +91,50 @@ def vector_store_object(store: VectorStore, contents: stores.Contents | None = N
         "name": store.name,
         "description": store.description,
         "usage_bytes": contents.usage_bytes,
-        "file_counts": {
-            "in_progress": contents.in_progress,
-            "completed": contents.completed,
-            "failed": contents.failed,
-            "cancelled": contents.cancelled,
-            "total": contents.total,
-        },
+        "file_counts": file_counts(contents),
         "status": status,
         "expires_after": None if days is None else {"anchor": "last_active_at", "days": days},
         "expires_at": unix(expires_at),
         "last_active_at": unix(store.last_active_at),
         "metadata": store.metadata,
+    }
+
+
+def file_counts(contents: stores.Contents) -> dict[str, int]:
+    return {
+        "in_progress": contents.in_progress,
+        "completed": contents.completed,
+        "failed": contents.failed,
+        "cancelled": contents.cancelled,
+        "total": contents.total,
+    }
+
+
+def file_batch_object(batch: FileBatch, contents: stores.Contents) -> dict[str, Any]:
+    """Its status follows from the files': `failed` is a batch of which nothing came in."""
+    if batch.cancelled_at is not None:
+        status = "cancelled"
+    elif contents.in_progress:
+        status = "in_progress"
+    else:
+        status = "failed" if contents.failed and contents.failed == contents.total else "completed"
+    return {
+        "id": batch.id,
+        "object": "vector_store.file_batch",
+        "created_at": unix(batch.created_at),
+        "vector_store_id": batch.vector_store_id,
+        "status": status,
+        "file_counts": file_counts(contents),
+    }
+
+
+def file_content_object(text: str) -> dict[str, Any]:
+    """The parsed text of a file in a store (contract 5.3), in one piece."""
+    return {
+        "object": "vector_store.file_content.page",
+        "data": [{"type": "text", "text": text}] if text else [],
+        "has_more": False,
+        "next_page": None,
     }
 
 

@@ -9,17 +9,22 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from assistants import stores
+from assistants.clock import now
 from assistants.errors import not_found
 from assistants.models import FileStatus, VectorStore, VectorStoreFile
 from assistants.pagination import envelope, page, paginate, parse_choice
+from assistants.retrieval import index
+from assistants.retrieval.search import rewritten, search_together
 from assistants.rows import hold
 from assistants.serializers.fields import merge_metadata
 from assistants.serializers.file import deletion_object
+from assistants.serializers.search import SearchInput, search_results_object
 from assistants.serializers.vector_store import (
     StoreFileChanges,
     StoreFileInput,
     VectorStoreChanges,
     VectorStoreInput,
+    file_content_object,
     vector_store_file_object,
     vector_store_object,
 )
@@ -27,6 +32,10 @@ from assistants.views.resource import ResourceViewSet
 
 POLL = {"openai-poll-after-ms": "200"}
 """How often the SDKs' polling helpers ask; without it they wait a second each time (contract 7)."""
+
+
+SEARCH_RESULTS = 10
+"""How many a search gives unless it says otherwise (contract 5.5)."""
 
 
 def expiry_days(data: dict[str, Any]) -> int | None:
@@ -64,10 +73,26 @@ class VectorStoreViewSet(ResourceViewSet):
                 store.name = data["name"]
             if "expires_after" in data:
                 store.expires_after_days = expiry_days(data)
+                store.last_active_at = now()  # the days begin today; so an expired store comes back
             if "metadata" in data:
                 store.metadata = merge_metadata(store.metadata, data["metadata"])
-            store.save(update_fields=["name", "expires_after_days", "metadata"])
+            store.save(update_fields=["name", "expires_after_days", "last_active_at", "metadata"])
         return Response(vector_store_object(store))
+
+    def search(self, request: Request, vector_store_id: str) -> Response:
+        store = stores.find_store(self.project, vector_store_id)
+        data = self.body(SearchInput)
+        stores.refuse_expired(store)
+        queries = [rewritten(query) for query in data["query"]] if data.get("rewrite_query") else data["query"]
+        passages = search_together(
+            [store.id],
+            queries,
+            limit=data.get("max_num_results", SEARCH_RESULTS),
+            score_threshold=data.get("ranking_options", {}).get("score_threshold", 0.0),
+            condition=data.get("filters"),
+        )
+        stores.touch([store.id])
+        return Response(search_results_object(queries, passages))
 
     def destroy(self, request: Request, vector_store_id: str) -> Response:
         stores.delete_store(stores.find_store(self.project, vector_store_id))
@@ -103,6 +128,12 @@ class VectorStoreFileViewSet(ResourceViewSet):
 
     def retrieve(self, request: Request, vector_store_id: str, file_id: str) -> Response:
         return self.answer(self.find(vector_store_id, file_id))
+
+    def content(self, request: Request, vector_store_id: str, file_id: str) -> Response:
+        """Nothing yet while the file is being read, and nothing of one that could not be."""
+        store_file = self.find(vector_store_id, file_id)
+        text = index.text_of(store_file.pk) if store_file.status == FileStatus.COMPLETED else ""
+        return Response(file_content_object(text))
 
     def modify(self, request: Request, vector_store_id: str, file_id: str) -> Response:
         data = self.body(StoreFileChanges)

@@ -21,7 +21,7 @@ from assistants.clock import now
 from assistants.models import ApiKey, Assistant, File, FileStatus, Membership, Project, Purpose, VectorStoreFile
 from assistants.models.project import digest_of
 from assistants.retrieval import index
-from assistants.retrieval.chunk import passages
+from assistants.retrieval.chunk import slices
 from assistants.retrieval.extract import extract
 
 PROJECT_NAME = "Demo"
@@ -158,5 +158,5 @@ def upload(project: Project, path: Path) -> None:
     content = path.read_bytes()
     file = storage.store_file(project, ContentFile(content), filename=path.name, purpose=Purpose.ASSISTANTS)
     store_file = stores.attach(stores.covering_store(project), file)
-    index.add_passages(store_file.pk, 0, passages(extract(content, path.name)))
+    index.add_passages(store_file.pk, 0, slices(extract(content, path.name)))
     VectorStoreFile.objects.filter(pk=store_file.pk).update(status=FileStatus.COMPLETED, usage_bytes=file.bytes)

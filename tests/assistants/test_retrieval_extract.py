@@ -215,7 +215,9 @@ def test_the_child_prints_passages_and_their_number(tmp_path: Path) -> None:
     *passages, last = run_child(path, "a.txt", "100", "0")
     assert last == {"passages": len(passages)}
     assert len(passages) == 2
-    assert str(passages[1]).endswith("Ende\u2028über.")
+    assert isinstance(passages[1], list)
+    text, repeated = passages[1]
+    assert (text[-10:], repeated) == ("Ende\u2028über.", 0)
 
 
 def test_the_child_names_the_error(tmp_path: Path) -> None:

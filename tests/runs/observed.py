@@ -10,6 +10,7 @@ from typing import Any
 
 from assistants.models import File, FileStatus, Project, VectorStore, VectorStoreFile
 from assistants.retrieval import index
+from assistants.retrieval.chunk import Slice
 from runs import queue
 from runs.completers.openai_compatible import close_client
 from runs.executor import Executor
@@ -129,7 +130,8 @@ def tides(project: Project) -> str:
     store = VectorStore.objects.create(project=project)
     file = File.objects.create(project=project, filename="tides.txt", purpose="assistants")
     held = VectorStoreFile.objects.create(vector_store=store, file=file, status=FileStatus.COMPLETED)
-    index.add_passages(held.pk, 0, ["High tide comes twice a day.", "The harbour master keeps the tide tables."])
+    lines = ["High tide comes twice a day.", "The harbour master keeps the tide tables."]
+    index.add_passages(held.pk, 0, map(Slice, lines))
     return store.pk
 
 

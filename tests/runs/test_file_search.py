@@ -14,6 +14,7 @@ from assistants import stores
 from assistants.clock import now
 from assistants.models import File, FileStatus, Project, VectorStore, VectorStoreFile
 from assistants.retrieval import index
+from assistants.retrieval.chunk import Slice
 from runs.completers import CompleterError
 from runs.models import Run
 from runs.tools import tools_of
@@ -31,7 +32,7 @@ def put(store: VectorStore, *texts: str, name: str = "tides.txt", status: str = 
     """A file with these passages in `store`."""
     file = File.objects.create(project=store.project, filename=name, purpose="assistants")
     held = VectorStoreFile.objects.create(vector_store=store, file=file, status=status, attributes={"team": "north"})
-    index.add_passages(held.pk, 0, texts)
+    index.add_passages(held.pk, 0, map(Slice, texts))
     return held
 
 

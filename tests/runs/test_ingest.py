@@ -18,6 +18,7 @@ from django.core.files.storage import InMemoryStorage
 from assistants import clock, stores
 from assistants.models import Chunk, File, FileStatus, Project, Purpose, VectorStore, VectorStoreFile
 from assistants.retrieval import index
+from assistants.retrieval.chunk import Slice
 from assistants.retrieval.search import search
 from runs import ingest
 from runs.ingest import FileClaim, Refusal, claim_files, fail, process, release, store, waiting_in
@@ -76,7 +77,7 @@ def test_the_chunk_sizes_of_the_attachment_count(vector_store: VectorStore) -> N
 
     chunks = list(store_file.chunks.all())
     assert [chunk.position for chunk in chunks] == list(range(len(chunks)))
-    assert "\n".join(chunk.text for chunk in chunks) == content.decode()
+    assert "".join(chunk.text for chunk in chunks) == index.text_of(store_file.pk) == content.decode()
     assert len(chunks) > 20
 
 
@@ -193,9 +194,9 @@ def test_a_stale_holder_writes_nothing(vector_store: VectorStore) -> None:
     stale = claim_one()
     run_out(store_file)
     current = claim_one()
-    index.add_passages(store_file.pk, 0, ["The new holder's first passage."])
+    index.add_passages(store_file.pk, 0, [Slice("The new holder's first passage.")])
 
-    assert not store(stale, ["Old news."])
+    assert not store(stale, [Slice("Old news.")])
     assert not fail(stale, Refusal("invalid_file", "No."))
     release(stale)
 
@@ -203,7 +204,7 @@ def test_a_stale_holder_writes_nothing(vector_store: VectorStore) -> None:
     assert store_file.status == FileStatus.IN_PROGRESS
     assert store_file.claimed_until is not None
     assert [chunk.text for chunk in store_file.chunks.all()] == ["The new holder's first passage."]
-    assert store(current, ["News."])
+    assert store(current, [Slice("News.")])
     assert [chunk.text for chunk in store_file.chunks.all()] == ["News."]
 
 
@@ -216,7 +217,7 @@ def test_a_holder_that_loses_the_claim_in_the_middle_stops(vector_store: VectorS
         claim_one()
         return ["late"]
 
-    assert not store(claim, (text for _ in range(1) for text in passages()))
+    assert not store(claim, (Slice(text) for _ in range(1) for text in passages()))
     assert not Chunk.objects.exists()
 
 
@@ -249,7 +250,7 @@ def test_what_was_detached_or_deleted_meanwhile_breaks_nothing(
 
     for claim in claims:
         async_to_sync(process)(claim)
-        assert not store(claim, ["text"])
+        assert not store(claim, [Slice("text")])
         assert not fail(claim, Refusal("invalid_file", "No."))
 
     assert not Chunk.objects.exists()

@@ -1,0 +1,49 @@
+"""/vector_stores/{id}/file_batches (contract 5.4)."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from assistants import file_batches, stores
+from assistants.models import FileBatch, FileStatus, VectorStoreFile
+from assistants.pagination import paginate, parse_choice
+from assistants.serializers.tools import chunk_sizes
+from assistants.serializers.vector_store import FileBatchInput, file_batch_object, vector_store_file_object
+from assistants.views.resource import ResourceViewSet
+from assistants.views.vector_store import POLL
+
+
+class FileBatchViewSet(ResourceViewSet):
+    def find(self, vector_store_id: str, batch_id: str) -> FileBatch:
+        return file_batches.find_batch(stores.find_store(self.project, vector_store_id), batch_id)
+
+    def answer(self, batch: FileBatch) -> Response:
+        return Response(file_batch_object(batch, file_batches.contents_of(batch)), headers=POLL)
+
+    def create(self, request: Request, vector_store_id: str) -> Response:
+        store = stores.find_store(self.project, vector_store_id)
+        data = self.body(FileBatchInput)
+        wanted = data.get("files") or [{**data, "file_id": id} for id in data["file_ids"]]
+        files = stores.find_files(self.project, [one["file_id"] for one in wanted])
+        attachments = [
+            stores.Attachment(file, *chunk_sizes(one.get("chunking_strategy")), one.get("attributes"))
+            for file, one in zip(files, wanted, strict=True)
+        ]
+        with transaction.atomic():  # the answer counts before anybody has finished a file
+            return self.answer(file_batches.create_batch(store, attachments))
+
+    def retrieve(self, request: Request, vector_store_id: str, batch_id: str) -> Response:
+        return self.answer(self.find(vector_store_id, batch_id))
+
+    def cancel(self, request: Request, vector_store_id: str, batch_id: str) -> Response:
+        batch = self.find(vector_store_id, batch_id)
+        file_batches.cancel_batch(batch)
+        return self.answer(batch)
+
+    def files(self, request: Request, vector_store_id: str, batch_id: str) -> Response:
+        store_files = VectorStoreFile.objects.filter(batches=self.find(vector_store_id, batch_id))
+        status = parse_choice(request, "filter", tuple(FileStatus.values))
+        shown = store_files.filter(status=status) if status else store_files
+        return paginate(shown, request, vector_store_file_object, scope=store_files, key="file_id")
