@@ -258,6 +258,9 @@ KUMOS_SCRIPTED_TOKENS_PER_SECOND = read("KUMOS_SCRIPTED_TOKENS_PER_SECOND", "40"
 KUMOS_UPSTREAM_CONNECT_SECONDS = read("KUMOS_UPSTREAM_CONNECT_SECONDS", "10", positive)
 KUMOS_UPSTREAM_IDLE_SECONDS = read("KUMOS_UPSTREAM_IDLE_SECONDS", "120", positive)
 KUMOS_UPSTREAM_ATTEMPTS = read("KUMOS_UPSTREAM_ATTEMPTS", "3", whole)
+KUMOS_IMAGE_HOSTS = read("KUMOS_IMAGE_HOSTS", "", words)
+KUMOS_IMAGE_BYTES_MAX = read("KUMOS_IMAGE_BYTES_MAX", str(20 * 1024 * 1024), whole)
+KUMOS_IMAGE_SECONDS = read("KUMOS_IMAGE_SECONDS", "15", positive)
 
 # Runs and streams (design, section 4) -------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from runs import progress, prompt, queue, recovery
 from runs.calls import Call, usable_id
 from runs.completers import CompleterError, Finish, TextDelta, ToolCallDelta, Usage
 from runs.completers.providers import completer_for
+from runs.images import Images
 from runs.models import Run
 from runs.progress import CancelRequested, Fenced, OpenMessage
 from runs.scribe import CallScribe, MessageScribe
@@ -81,6 +82,7 @@ class Executor:
         self.run = run
         self.writer = writer
         self.tools = tools_of(run)
+        self.images = Images(run)
         self._reason: Stop | None = None
         self._work: asyncio.Task[None] | None = None
         self._turn: Turn | None = None
@@ -165,7 +167,10 @@ class Executor:
     async def _take(self, turn: Turn) -> bool:
         """One answer of the model and what it asks for. True when the run is over or waits for its client."""
         completer, model = completer_for(turn.prompt.request.model)
-        async with aclosing(completer.stream(turn.prompt.for_model(model))) as events:
+        request = turn.prompt.for_model(model)
+        if completer.sees:
+            request = await self.images.shown(request)
+        async with aclosing(completer.stream(request)) as events:
             async for event in events:
                 match event:
                     case TextDelta():

@@ -14,11 +14,11 @@ from assistants.models import Message, Role
 from assistants.tokens import count_tokens
 from runs.citations import without_markers
 from runs.completers import ChatMessage, CompletionRequest
+from runs.images import tokens_of
 from runs.models import Run, RunStep, StepStatus, StepType
 from runs.tools import tools_of
 
 UNKNOWN_OUTCOME = "The call was interrupted; its outcome is unknown."
-IMAGE = "[image]"
 
 
 class PromptTooLong(Exception):
@@ -80,10 +80,13 @@ def _history(run: Run) -> Iterator[ChatMessage]:
             yield {"role": "user", "content": _user_content(message)}
 
 
-def _user_content(message: Message) -> str:
-    # Images reach vision models with the contract's issue: until then the model is told that there is one.
-    parts = [part["text"]["value"] if part["type"] == "text" else IMAGE for part in message.content]
-    return "\n".join(parts)
+def _user_content(message: Message) -> str | list[Mapping[str, Any]]:
+    """Text alone as a string, which every server understands. Images stay as they are named; images.py fetches them."""
+    if all(part["type"] == "text" for part in message.content):
+        return message.text
+    return [
+        {"type": "text", "text": part["text"]["value"]} if part["type"] == "text" else part for part in message.content
+    ]
 
 
 def _own_steps(run: Run, steps: list[RunStep]) -> Iterator[ChatMessage]:
@@ -175,7 +178,10 @@ def _newest(messages: Sequence[ChatMessage], budget: int) -> list[ChatMessage]:
 
 def _size(message: ChatMessage) -> int:
     calls = "".join(call["function"]["arguments"] for call in message.get("tool_calls", ()))
-    return count_tokens(f"{message['content'] or ''}{calls}") + 4
+    content = message["content"] or ""
+    if isinstance(content, str):
+        return count_tokens(f"{content}{calls}") + 4
+    return 4 + sum(count_tokens(part["text"]) if part["type"] == "text" else tokens_of(part) for part in content)
 
 
 def estimate(request: CompletionRequest) -> int:

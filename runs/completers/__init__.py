@@ -78,6 +78,9 @@ class CompleterError(Exception):
 
 
 class Completer(Protocol):
+    sees: bool
+    """Whether images mean anything to it: only then are they fetched, and then they are data URLs."""
+
     def stream(self, request: CompletionRequest) -> AsyncGenerator[CompleterEvent]:
         """The turn's events as they come, ending with `Usage` (where known) and `Finish`. Raises `CompleterError`.
 

@@ -95,6 +95,8 @@ class OpenAICompatibleCompleter:
     Tries up to KUMOS_UPSTREAM_ATTEMPTS times, and never again once an event was given.
     """
 
+    sees = True
+
     def __init__(self, base_url: str, api_key: str, *, limit_field: LimitField = "max_completion_tokens") -> None:
         self.url = f"{base_url.rstrip('/')}/chat/completions"
         self.limit_field: LimitField = limit_field

@@ -86,6 +86,8 @@ class Script:
 class ScriptedCompleter:
     """A `Completer` that needs nothing. Pacing: KUMOS_SCRIPTED_TOKENS_PER_SECOND, one word a token."""
 
+    sees = False
+
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[CompleterEvent]:
         script = script_for(request)
         rate = settings.KUMOS_SCRIPTED_TOKENS_PER_SECOND if script.rate is None else script.rate

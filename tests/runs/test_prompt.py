@@ -86,7 +86,14 @@ def test_instructions_then_the_thread_in_order(alice: ApiClient) -> None:
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "One"},
         {"role": "assistant", "content": "Two"},
-        {"role": "user", "content": "Three\n[image]\nFour"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "Three"},
+                {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": "auto"}},
+                {"type": "text", "text": "Four"},
+            ],
+        },
     ]
 
 
