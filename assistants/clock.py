@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from typing import overload
 
 _lock = threading.Lock()
 _last = 0
@@ -20,6 +21,10 @@ def now() -> datetime:
         return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=_last)
 
 
+@overload
+def unix(moment: datetime) -> int: ...
+@overload
+def unix(moment: datetime | None) -> int | None: ...
 def unix(moment: datetime | None) -> int | None:
     """Integer unix seconds, the only form of time on the wire (contract 1.2)."""
     return None if moment is None else int(moment.timestamp())

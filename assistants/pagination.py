@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 from django.db.models import Model, Q, QuerySet
 from rest_framework.request import Request
-from rest_framework.response import Response
 
+from assistants.answers import Answer, Listed, Page
 from assistants.serializers.refusals import at, out_of_range, refusal, unsupported_value
 
 LIMIT_DEFAULT = 20
@@ -85,8 +84,8 @@ def page[M: Model](
     return (objects[::-1] if backwards else objects), has_more
 
 
-def envelope(data: list[dict[str, Any]], has_more: bool) -> Response:
-    return Response(
+def envelope[Item: Listed](data: list[Item], has_more: bool) -> Answer[Page[Item]]:
+    return Answer(
         {
             "object": "list",
             "data": data,
@@ -97,16 +96,16 @@ def envelope(data: list[dict[str, Any]], has_more: bool) -> Response:
     )
 
 
-def paginate[M: Model](
+def paginate[M: Model, Item: Listed](
     queryset: QuerySet[M],
     request: Request,
-    serialize: Callable[[M], dict[str, Any]],
+    serialize: Callable[[M], Item],
     *,
     scope: QuerySet[M] | None = None,
     key: str = "pk",
     default: int = LIMIT_DEFAULT,
     maximum: int = LIMIT_MAX,
-) -> Response:
+) -> Answer[Page[Item]]:
     """The list answer for `queryset`; the parameters are those of `page`."""
     objects, has_more = page(queryset, request, scope=scope, key=key, default=default, maximum=maximum)
     return envelope([serialize(item) for item in objects], has_more)

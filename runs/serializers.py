@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
+
+from django.db.models import TextChoices
 
 from assistants.clock import unix
 from assistants.serializers.assistant import MODEL_MAX
@@ -18,17 +19,226 @@ from assistants.serializers.fields import (
     String,
 )
 from assistants.serializers.message import MessageInput
-from assistants.serializers.options import ReasoningEffort, ResponseFormat, Temperature, TopP, TruncationStrategy
+from assistants.serializers.options import (
+    Effort,
+    ReasoningEffort,
+    ResponseFormat,
+    ShownResponseFormat,
+    ShownTruncation,
+    Temperature,
+    TopP,
+    TruncationStrategy,
+)
 from assistants.serializers.thread import ThreadInput
-from assistants.serializers.tools import NewToolResources, ToolChoice, Tools
-from runs.models import TERMINAL, Run, RunStatus, RunStep, StepStatus
+from assistants.serializers.tools import (
+    NewToolResources,
+    ShownTool,
+    ShownToolChoice,
+    ShownToolResources,
+    ToolChoice,
+    Tools,
+)
+from runs.models import TERMINAL, Run, RunStatus, RunStep, StepStatus, StepType
 
 INCLUDE_CONTENT = "step_details.tool_calls[*].file_search.results[*].content"
 """The only value of `include[]`."""
 RUN_TOOLS_MAX = 20
 
 
-def run_object(run: Run, *, streamed: bool = False) -> dict[str, Any]:
+class CalledFunction(TypedDict):
+    name: str
+    arguments: str
+
+
+class PendingCall(TypedDict):
+    id: str
+    type: Literal["function"]
+    function: CalledFunction
+
+
+class PendingCalls(TypedDict):
+    tool_calls: list[PendingCall]
+
+
+class RequiredAction(TypedDict):
+    type: Literal["submit_tool_outputs"]
+    submit_tool_outputs: PendingCalls
+
+
+class RunError(TypedDict):
+    code: Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
+    message: str
+
+
+class RunIncompleteReason(TextChoices):
+    MAX_COMPLETION_TOKENS = "max_completion_tokens"
+    MAX_PROMPT_TOKENS = "max_prompt_tokens"
+    CONTENT_FILTER = "content_filter"
+
+
+class IncompleteRun(TypedDict):
+    reason: RunIncompleteReason
+
+
+class CachedTokens(TypedDict):
+    cached_tokens: int
+
+
+class ReasoningTokens(TypedDict):
+    reasoning_tokens: int
+
+
+class Usage(TypedDict):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_token_details: CachedTokens
+    completion_tokens_details: ReasoningTokens
+
+
+class RunObject(TypedDict):
+    id: str
+    object: Literal["thread.run"]
+    created_at: int
+    assistant_id: str
+    thread_id: str
+    status: RunStatus
+    started_at: int | None
+    expires_at: int | None
+    cancelled_at: int | None
+    failed_at: int | None
+    completed_at: int | None
+    required_action: RequiredAction | None
+    last_error: RunError | None
+    model: str
+    instructions: str | None
+    tools: list[ShownTool]
+    tool_resources: ShownToolResources
+    metadata: dict[str, str]
+    temperature: float
+    top_p: float
+    max_completion_tokens: int | None
+    max_prompt_tokens: int | None
+    truncation_strategy: ShownTruncation
+    incomplete_details: IncompleteRun | None
+    usage: Usage | None
+    response_format: ShownResponseFormat
+    tool_choice: ShownToolChoice
+    parallel_tool_calls: bool
+    reasoning_effort: Effort | None
+
+
+class MessageCreation(TypedDict):
+    message_id: str
+
+
+class MessageCreationDetails(TypedDict):
+    type: Literal["message_creation"]
+    message_creation: MessageCreation
+
+
+class AnsweredFunction(TypedDict):
+    name: str
+    arguments: str
+    output: str | None
+
+
+class FunctionCall(TypedDict):
+    id: str
+    type: Literal["function"]
+    function: AnsweredFunction
+
+
+class UsedRanking(TypedDict):
+    ranker: Literal["auto", "default_2024_08_21"]
+    score_threshold: float
+
+
+class FoundPassage(TypedDict):
+    type: Literal["text"]
+    text: str
+
+
+class FoundFile(TypedDict):
+    """`content` only where `include[]` asks for it."""
+
+    file_id: str
+    file_name: str
+    score: float
+    attributes: dict[str, str | float | bool]
+    content: NotRequired[list[FoundPassage]]
+
+
+class FileSearch(TypedDict):
+    ranking_options: UsedRanking
+    results: list[FoundFile]
+
+
+class FileSearchCall(TypedDict):
+    id: str
+    type: Literal["file_search"]
+    file_search: FileSearch
+
+
+class Logs(TypedDict):
+    type: Literal["logs"]
+    logs: str
+
+
+class OutputFile(TypedDict):
+    file_id: str
+
+
+class OutputImage(TypedDict):
+    type: Literal["image"]
+    image: OutputFile
+
+
+class CodeInterpreter(TypedDict):
+    input: str
+    outputs: list[Logs | OutputImage]
+
+
+class CodeInterpreterCall(TypedDict):
+    id: str
+    type: Literal["code_interpreter"]
+    code_interpreter: CodeInterpreter
+
+
+class ToolCallsDetails(TypedDict):
+    type: Literal["tool_calls"]
+    tool_calls: list[FunctionCall | FileSearchCall | CodeInterpreterCall]
+
+
+StepDetails = MessageCreationDetails | ToolCallsDetails
+
+
+class StepError(TypedDict):
+    code: Literal["server_error", "rate_limit_exceeded"]
+    message: str
+
+
+class StepObject(TypedDict):
+    id: str
+    object: Literal["thread.run.step"]
+    created_at: int
+    run_id: str
+    assistant_id: str
+    thread_id: str
+    type: StepType
+    status: StepStatus
+    cancelled_at: int | None
+    completed_at: int | None
+    expires_at: int | None
+    expired_at: int | None
+    failed_at: int | None
+    last_error: StepError | None
+    step_details: StepDetails
+    metadata: dict[str, str]
+    usage: Usage | None
+
+
+def run_object(run: Run, *, streamed: bool = False) -> RunObject:
     """Every documented key. `usage` and `expires_at` follow the status (2.8).
 
     `tool_resources` never shows what the run has: answers and events leave them empty, each in its way (10.4).
@@ -40,7 +250,7 @@ def run_object(run: Run, *, streamed: bool = False) -> dict[str, Any]:
         "created_at": unix(run.created_at),
         "assistant_id": run.assistant_id,
         "thread_id": run.thread_id,
-        "status": str(run.status),
+        "status": RunStatus(run.status),
         "started_at": unix(run.started_at),
         "expires_at": None if finished else unix(run.expires_at),
         "cancelled_at": unix(run.cancelled_at),
@@ -58,16 +268,16 @@ def run_object(run: Run, *, streamed: bool = False) -> dict[str, Any]:
         "max_completion_tokens": run.max_completion_tokens,
         "max_prompt_tokens": run.max_prompt_tokens,
         "truncation_strategy": run.truncation_strategy,
-        "incomplete_details": {"reason": run.incomplete_reason} if run.incomplete_reason else None,
+        "incomplete_details": {"reason": RunIncompleteReason(run.incomplete_reason)} if run.incomplete_reason else None,
         "usage": run.usage if run.status in TERMINAL else None,
         "response_format": run.response_format,
         "tool_choice": run.tool_choice,
         "parallel_tool_calls": run.parallel_tool_calls,
-        "reasoning_effort": run.reasoning_effort,
+        "reasoning_effort": Effort(run.reasoning_effort) if run.reasoning_effort else None,
     }
 
 
-def step_object(step: RunStep, run: Run, *, with_content: bool) -> dict[str, Any]:
+def step_object(step: RunStep, run: Run, *, with_content: bool) -> StepObject:
     """`with_content` shows the passages of file_search results (`include[]`)."""
     finished = run.status in (RunStatus.COMPLETED, RunStatus.INCOMPLETE)
     return {
@@ -77,8 +287,8 @@ def step_object(step: RunStep, run: Run, *, with_content: bool) -> dict[str, Any
         "run_id": run.id,
         "assistant_id": step.assistant_id,
         "thread_id": step.thread_id,
-        "type": str(step.type),
-        "status": str(step.status),
+        "type": StepType(step.type),
+        "status": StepStatus(step.status),
         "cancelled_at": unix(step.cancelled_at),
         "completed_at": unix(step.completed_at),
         "expires_at": None if finished else unix(run.expires_at),
@@ -91,20 +301,18 @@ def step_object(step: RunStep, run: Run, *, with_content: bool) -> dict[str, Any
     }
 
 
-def without_content(details: Mapping[str, Any]) -> Mapping[str, Any]:
-    if not any(call["type"] == "file_search" for call in details.get("tool_calls", ())):
+def without_content(details: StepDetails) -> StepDetails:
+    if details["type"] != "tool_calls":
         return details
-    calls = [
-        {**call, "file_search": {**call["file_search"], "results": [_bare(r) for r in call["file_search"]["results"]]}}
-        if call["type"] == "file_search"
-        else call
-        for call in details["tool_calls"]
-    ]
-    return {**details, "tool_calls": calls}
+    calls = [_without_content(call) if call["type"] == "file_search" else call for call in details["tool_calls"]]
+    return {"type": "tool_calls", "tool_calls": calls}
 
 
-def _bare(result: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in result.items() if key != "content"}
+def _without_content(call: FileSearchCall) -> FileSearchCall:
+    results = [result.copy() for result in call["file_search"]["results"]]
+    for result in results:
+        result.pop("content", None)
+    return {**call, "file_search": {**call["file_search"], "results": results}}
 
 
 # What clients send ---------------------------------------------------------------------------------------------------

@@ -9,10 +9,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.http.response import HttpResponseBase
 from rest_framework.request import Request
-from rest_framework.response import Response
 
+from assistants.answers import Answer, Page
 from assistants.conversation import find_thread
 from assistants.errors import ApiError, not_found
 from assistants.models import Assistant
@@ -28,6 +27,8 @@ from runs.models import Run
 from runs.serializers import (
     INCLUDE_CONTENT,
     RunInput,
+    RunObject,
+    StepObject,
     ThreadRunInput,
     ToolOutputs,
     run_object,
@@ -36,6 +37,7 @@ from runs.serializers import (
 from runs.tools import registry
 from runs.transitions import Created
 from streaming import sse
+from streaming.sse import EventStream
 
 logger = logging.getLogger(__name__)
 
@@ -118,21 +120,23 @@ class RunViewSet(ResourceViewSet):
             raise not_found("run", run_id)
         return transitions.expire_overdue(run)
 
-    def answer(self, created: Created, stream: bool | None, *, with_thread: bool = False) -> HttpResponseBase:
+    def answer(
+        self, created: Created, stream: bool | None, *, with_thread: bool = False
+    ) -> Answer[RunObject] | EventStream:
         if not stream:
-            return Response(run_object(created.run), headers=POLL_HEADERS)
+            return Answer(run_object(created.run), headers=POLL_HEADERS)
         start = sse.RunCursor(
             thread_id=created.run.thread_id, run_id=created.run.pk, seq=created.cursor, with_thread=with_thread
         )
-        return sse.response(sse.run_frames(start))
+        return EventStream(sse.run_frames(start))
 
-    def list(self, request: Request, thread_id: str) -> Response:
+    def list(self, request: Request, thread_id: str) -> Answer[Page[RunObject]]:
         thread = find_thread(self.project, thread_id)
         if thread.active_run_id and (active := Run.objects.filter(pk=thread.active_run_id).first()):
             transitions.expire_overdue(active)
         return paginate(Run.objects.filter(thread=thread), request, run_object)
 
-    def create(self, request: Request, thread_id: str) -> HttpResponseBase:
+    def create(self, request: Request, thread_id: str) -> Answer[RunObject] | EventStream:
         thread = find_thread(self.project, thread_id)
         data = self.body(RunInput)
         assistant = self.assistant(data["assistant_id"])
@@ -141,7 +145,7 @@ class RunViewSet(ResourceViewSet):
         created = transitions.create_run(thread, run, data.get("additional_messages") or ())
         return self.answer(created, data.get("stream"))
 
-    def create_with_thread(self, request: Request) -> HttpResponseBase:
+    def create_with_thread(self, request: Request) -> Answer[RunObject] | EventStream:
         """POST /threads/runs"""
         data = self.body(ThreadRunInput)
         assistant = self.assistant(data["assistant_id"])
@@ -151,30 +155,30 @@ class RunViewSet(ResourceViewSet):
         )
         return self.answer(created, data.get("stream"), with_thread=True)
 
-    def retrieve(self, request: Request, thread_id: str, run_id: str) -> Response:
-        return Response(run_object(self.find(thread_id, run_id)), headers=POLL_HEADERS)
+    def retrieve(self, request: Request, thread_id: str, run_id: str) -> Answer[RunObject]:
+        return Answer(run_object(self.find(thread_id, run_id)), headers=POLL_HEADERS)
 
-    def modify(self, request: Request, thread_id: str, run_id: str) -> Response:
+    def modify(self, request: Request, thread_id: str, run_id: str) -> Answer[RunObject]:
         run = self.find(thread_id, run_id)
         changed = transitions.modify_run(run, self.body(MetadataChanges).get("metadata", {}))
-        return Response(run_object(changed))
+        return Answer(run_object(changed))
 
-    def cancel(self, request: Request, thread_id: str, run_id: str) -> Response:
-        return Response(run_object(transitions.cancel_run(self.find(thread_id, run_id))), headers=POLL_HEADERS)
+    def cancel(self, request: Request, thread_id: str, run_id: str) -> Answer[RunObject]:
+        return Answer(run_object(transitions.cancel_run(self.find(thread_id, run_id))), headers=POLL_HEADERS)
 
-    def submit_tool_outputs(self, request: Request, thread_id: str, run_id: str) -> HttpResponseBase:
+    def submit_tool_outputs(self, request: Request, thread_id: str, run_id: str) -> Answer[RunObject] | EventStream:
         run = self.find(thread_id, run_id)
         data = self.body(ToolOutputs)
         return self.answer(transitions.submit_tool_outputs(run, data["tool_outputs"]), data.get("stream"))
 
-    def steps(self, request: Request, thread_id: str, run_id: str) -> Response:
+    def steps(self, request: Request, thread_id: str, run_id: str) -> Answer[Page[StepObject]]:
         run = self.find(thread_id, run_id)
         with_content = bool(included(request))
         return paginate(run.steps.all(), request, lambda step: step_object(step, run, with_content=with_content))
 
-    def step(self, request: Request, thread_id: str, run_id: str, step_id: str) -> Response:
+    def step(self, request: Request, thread_id: str, run_id: str, step_id: str) -> Answer[StepObject]:
         run = self.find(thread_id, run_id)
         step = run.steps.filter(pk=step_id).first()
         if step is None:
             raise not_found("run step", step_id)
-        return Response(step_object(step, run, with_content=bool(included(request))))
+        return Answer(step_object(step, run, with_content=bool(included(request))))

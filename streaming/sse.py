@@ -101,12 +101,15 @@ async def _batches(
         yield error_frame(SERVER_FAULT)
 
 
-def response(frames: AsyncIterator[bytes]) -> StreamingHttpResponse:
-    return StreamingHttpResponse(
-        frames,
-        content_type="text/event-stream; charset=utf-8",
-        headers={"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"},
-    )
+class EventStream(StreamingHttpResponse):
+    """The answer that consists of `frames`."""
+
+    def __init__(self, frames: AsyncIterator[bytes]) -> None:
+        super().__init__(
+            frames,
+            content_type="text/event-stream; charset=utf-8",
+            headers={"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"},
+        )
 
 
 def cursor_of(request: HttpRequest, newest: int) -> int | None:

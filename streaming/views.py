@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asgiref.sync import sync_to_async
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from rest_framework.exceptions import MethodNotAllowed
 
 from assistants.authentication import authenticate
@@ -44,19 +44,19 @@ def open_thread(request: HttpRequest, thread_id: str) -> int:
     return thread.last_seq if first is None else first - 1
 
 
-async def run_stream(request: HttpRequest, thread_id: str, run_id: str) -> HttpResponseBase:
+async def run_stream(request: HttpRequest, thread_id: str, run_id: str) -> sse.EventStream | HttpResponse:
     """GET /v1/threads/{thread_id}/runs/{run_id}/stream"""
     try:
         start = await sync_to_async(open_run)(request, thread_id, run_id)
     except Exception as error:
         return error_response(error, request)
-    return sse.response(sse.run_frames(start))
+    return sse.EventStream(sse.run_frames(start))
 
 
-async def thread_stream(request: HttpRequest, thread_id: str) -> HttpResponseBase:
+async def thread_stream(request: HttpRequest, thread_id: str) -> sse.EventStream | HttpResponse:
     """GET /v1/threads/{thread_id}/runs/stream"""
     try:
         cursor = await sync_to_async(open_thread)(request, thread_id)
     except Exception as error:
         return error_response(error, request)
-    return sse.response(sse.thread_frames(thread_id, cursor))
+    return sse.EventStream(sse.thread_frames(thread_id, cursor))

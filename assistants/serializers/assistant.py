@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from assistants.clock import unix
 from assistants.models import Assistant
 from assistants.serializers.fields import INSTRUCTIONS_MAX, ClosedSerializer, Metadata, String
-from assistants.serializers.options import ReasoningEffort, ResponseFormat, Temperature, TopP
-from assistants.serializers.tools import NewToolResources, ToolResources, Tools
+from assistants.serializers.options import (
+    Effort,
+    ReasoningEffort,
+    ResponseFormat,
+    ShownResponseFormat,
+    Temperature,
+    TopP,
+)
+from assistants.serializers.tools import (
+    NewToolResources,
+    ShownTool,
+    ShownToolResources,
+    ToolResources,
+    Tools,
+)
 
 MODEL_MAX = 256
 
@@ -42,9 +55,9 @@ class AssistantChanges(AssistantFields):
     tool_resources = ToolResources(required=False, allow_null=True)
 
 
-def shown_tool_resources(tools: Iterable[Mapping[str, Any]], stored: Mapping[str, Any]) -> dict[str, Any]:
+def shown_tool_resources(tools: Iterable[Mapping[str, Any]], stored: ShownToolResources) -> ShownToolResources:
     """`stored`, with the empty list of every enabled tool that works on something and has nothing yet."""
-    shown = dict(stored)
+    shown = stored.copy()
     for tool in tools:
         if tool["type"] == "code_interpreter":
             shown.setdefault("code_interpreter", {"file_ids": []})
@@ -53,7 +66,24 @@ def shown_tool_resources(tools: Iterable[Mapping[str, Any]], stored: Mapping[str
     return shown
 
 
-def assistant_object(assistant: Assistant) -> dict[str, Any]:
+class AssistantObject(TypedDict):
+    id: str
+    object: Literal["assistant"]
+    created_at: int
+    name: str | None
+    description: str | None
+    model: str
+    instructions: str | None
+    tools: list[ShownTool]
+    tool_resources: ShownToolResources
+    metadata: dict[str, str]
+    temperature: float
+    top_p: float
+    response_format: ShownResponseFormat
+    reasoning_effort: Effort | None
+
+
+def assistant_object(assistant: Assistant) -> AssistantObject:
     return {
         "id": assistant.id,
         "object": "assistant",
@@ -68,5 +98,5 @@ def assistant_object(assistant: Assistant) -> dict[str, Any]:
         "temperature": assistant.temperature,
         "top_p": assistant.top_p,
         "response_format": assistant.response_format,
-        "reasoning_effort": assistant.reasoning_effort,
+        "reasoning_effort": Effort(assistant.reasoning_effort) if assistant.reasoning_effort else None,
     }

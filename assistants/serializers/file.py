@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypedDict
 
+from assistants.answers import Deletion
 from assistants.clock import unix
 from assistants.errors import ApiError
 from assistants.models import File, Purpose
@@ -56,7 +57,19 @@ class FileInput(ClosedSerializer):
     expires_after = FileExpiry(required=False)
 
 
-def file_object(file: File) -> dict[str, Any]:
+class FileObject(TypedDict):
+    id: str
+    object: Literal["file"]
+    bytes: int
+    created_at: int
+    expires_at: int | None
+    filename: str
+    purpose: Purpose
+    status: Literal["processed"]
+    status_details: None
+
+
+def file_object(file: File) -> FileObject:
     return {
         "id": file.id,
         "object": "file",
@@ -64,11 +77,11 @@ def file_object(file: File) -> dict[str, Any]:
         "created_at": unix(file.created_at),
         "expires_at": unix(file.expires_at),
         "filename": file.filename,
-        "purpose": str(file.purpose),
+        "purpose": Purpose(file.purpose),
         "status": "processed",
         "status_details": None,
     }
 
 
-def deletion_object(id: str, object: str) -> dict[str, Any]:
+def deletion_object[Kind: str](id: str, object: Kind) -> Deletion[Kind]:
     return {"id": id, "object": object, "deleted": True}

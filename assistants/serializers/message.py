@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypedDict
+
+from django.db.models import TextChoices
 
 from assistants.clock import unix
-from assistants.models import Message
+from assistants.models import Message, MessageStatus
+from assistants.models.message import Role
 from assistants.serializers.fields import Array, ClosedSerializer, Enum, Id, Metadata, String, Variant, WireField
 from assistants.serializers.refusals import check_length, wrong_type
 
@@ -90,7 +93,103 @@ class MetadataChanges(ClosedSerializer):
     metadata = Metadata()
 
 
-def message_object(message: Message) -> dict[str, Any]:
+class CitedFile(TypedDict):
+    file_id: str
+
+
+class FileCitation(TypedDict):
+    type: Literal["file_citation"]
+    text: str
+    start_index: int
+    end_index: int
+    file_citation: CitedFile
+
+
+class FilePath(TypedDict):
+    type: Literal["file_path"]
+    text: str
+    start_index: int
+    end_index: int
+    file_path: CitedFile
+
+
+class ShownText(TypedDict):
+    value: str
+    annotations: list[FileCitation | FilePath]
+
+
+class ShownTextPart(TypedDict):
+    type: Literal["text"]
+    text: ShownText
+
+
+class ShownImageUrl(TypedDict):
+    url: str
+    detail: Literal["auto", "low", "high"]
+
+
+class ShownImageUrlPart(TypedDict):
+    type: Literal["image_url"]
+    image_url: ShownImageUrl
+
+
+class ShownImageFile(TypedDict):
+    file_id: str
+    detail: Literal["auto", "low", "high"]
+
+
+class ShownImageFilePart(TypedDict):
+    type: Literal["image_file"]
+    image_file: ShownImageFile
+
+
+class ShownRefusalPart(TypedDict):
+    type: Literal["refusal"]
+    refusal: str
+
+
+ShownPart = ShownTextPart | ShownImageUrlPart | ShownImageFilePart | ShownRefusalPart
+
+
+class ShownAttachmentTool(TypedDict):
+    type: Literal["code_interpreter", "file_search"]
+
+
+class ShownAttachment(TypedDict):
+    file_id: str
+    tools: list[ShownAttachmentTool]
+
+
+class IncompleteReason(TextChoices):
+    CONTENT_FILTER = "content_filter"
+    MAX_TOKENS = "max_tokens"
+    RUN_CANCELLED = "run_cancelled"
+    RUN_EXPIRED = "run_expired"
+    RUN_FAILED = "run_failed"
+
+
+class IncompleteMessage(TypedDict):
+    reason: IncompleteReason
+
+
+class MessageObject(TypedDict):
+    id: str
+    object: Literal["thread.message"]
+    created_at: int
+    thread_id: str
+    status: MessageStatus
+    incomplete_details: IncompleteMessage | None
+    completed_at: int | None
+    incomplete_at: int | None
+    role: Role
+    content: list[ShownPart]
+    assistant_id: str | None
+    run_id: str | None
+    attachments: list[ShownAttachment]
+    metadata: dict[str, str]
+
+
+def message_object(message: Message) -> MessageObject:
     """All fields always, as in stream events. On the streaming path: a dict, no serializer."""
     reason = message.incomplete_reason
     return {
@@ -98,11 +197,11 @@ def message_object(message: Message) -> dict[str, Any]:
         "object": "thread.message",
         "created_at": unix(message.created_at),
         "thread_id": message.thread_id,
-        "status": str(message.status),
-        "incomplete_details": {"reason": reason} if reason else None,
+        "status": MessageStatus(message.status),
+        "incomplete_details": {"reason": IncompleteReason(reason)} if reason else None,
         "completed_at": unix(message.completed_at),
         "incomplete_at": unix(message.incomplete_at),
-        "role": str(message.role),
+        "role": Role(message.role),
         "content": message.content,
         "assistant_id": message.assistant_id,
         "run_id": message.run_id,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from enum import StrEnum
+from typing import Any, Literal, NotRequired, TypedDict
 
 from assistants.serializers.fields import (
     AnyObject,
@@ -15,6 +16,18 @@ from assistants.serializers.fields import (
     Variant,
 )
 from assistants.serializers.tools import NAME_MAX, NAME_PATTERN
+
+
+class Effort(StrEnum):
+    """How hard a model thinks (contract 2.2)."""
+
+    NONE = "none"
+    MINIMAL = "minimal"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    XHIGH = "xhigh"
+    MAX = "max"
 
 
 class JsonSchema(ClosedSerializer):
@@ -52,8 +65,7 @@ def TruncationStrategy() -> Variant:
 
 
 def ReasoningEffort() -> Enum:
-    levels = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-    return Enum(*levels, required=False, allow_null=True)
+    return Enum(*(effort.value for effort in Effort), required=False, allow_null=True)
 
 
 def Temperature() -> Number:
@@ -62,3 +74,30 @@ def Temperature() -> Number:
 
 def TopP() -> Number:
     return Number(min=0, max=1, required=False, allow_null=True)
+
+
+# What answers show ---------------------------------------------------------------------------------------------------
+
+
+class ShownPlainFormat(TypedDict):
+    type: Literal["text", "json_object"]
+
+
+class ShownJsonSchema(TypedDict):
+    name: str
+    description: NotRequired[str | None]
+    schema: NotRequired[dict[str, Any] | None]
+    strict: NotRequired[bool | None]
+
+
+class ShownSchemaFormat(TypedDict):
+    type: Literal["json_schema"]
+    json_schema: ShownJsonSchema
+
+
+ShownResponseFormat = Literal["auto"] | ShownPlainFormat | ShownSchemaFormat
+
+
+class ShownTruncation(TypedDict):
+    type: Literal["auto", "last_messages"]
+    last_messages: int | None

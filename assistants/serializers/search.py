@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from assistants.retrieval.condition import ORDERS
 from assistants.retrieval.search import Passage
@@ -126,7 +126,28 @@ class SearchInput(ClosedSerializer):
     ranking_options = SearchRanking(required=False)
 
 
-def search_results_object(queries: Sequence[str], passages: Sequence[Passage]) -> dict[str, Any]:
+class FoundText(TypedDict):
+    type: Literal["text"]
+    text: str
+
+
+class SearchResult(TypedDict):
+    file_id: str
+    filename: str
+    score: float
+    attributes: dict[str, str | float | bool]
+    content: list[FoundText]
+
+
+class SearchResultsObject(TypedDict):
+    object: Literal["vector_store.search_results.page"]
+    search_query: list[str]
+    data: list[SearchResult]
+    has_more: Literal[False]
+    next_page: None
+
+
+def search_results_object(queries: Sequence[str], passages: Sequence[Passage]) -> SearchResultsObject:
     """All results there are: a second page never follows."""
     return {
         "object": "vector_store.search_results.page",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, TypedDict
 
 from assistants.clock import unix
 from assistants.models import Thread
 from assistants.serializers.fields import Array, ClosedSerializer, Metadata
 from assistants.serializers.message import MessageInput
-from assistants.serializers.tools import NewToolResources, ToolResources
+from assistants.serializers.tools import NewToolResources, ShownToolResources, ToolResources
 
 
 class ThreadInput(ClosedSerializer):
@@ -24,7 +24,15 @@ class ThreadChanges(ClosedSerializer):
     metadata = Metadata()
 
 
-def thread_object(thread: Thread, *, long: bool) -> dict[str, Any]:
+class ThreadObject(TypedDict):
+    id: str
+    object: Literal["thread"]
+    created_at: int
+    metadata: dict[str, str]
+    tool_resources: ShownToolResources
+
+
+def thread_object(thread: Thread, *, long: bool) -> ThreadObject:
     """`long` is the form of GET and of `thread.created`, which fills empty tool resources (contract 10.5)."""
     resources = thread.tool_resources
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 from assistants.serializers.fields import (
     AnyObject,
@@ -157,3 +157,80 @@ class NewToolResources(ToolResources):
     """With the `vector_stores` helper of creation (contract 2.4)."""
 
     file_search = FileSearchResourcesOrStores(required=False, allow_null=True)
+
+
+# What answers show ---------------------------------------------------------------------------------------------------
+
+
+class ShownCodeInterpreter(TypedDict):
+    type: Literal["code_interpreter"]
+
+
+class ShownRankingOptions(TypedDict):
+    ranker: Literal["auto", "default_2024_08_21"]
+    score_threshold: float
+    hybrid_search: dict[str, Any] | None
+
+
+class ShownFileSearchOptions(TypedDict):
+    max_num_results: NotRequired[int]
+    ranking_options: ShownRankingOptions
+
+
+class ShownFileSearch(TypedDict):
+    type: Literal["file_search"]
+    file_search: ShownFileSearchOptions
+
+
+class ShownFunction(TypedDict):
+    name: str
+    description: NotRequired[str | None]
+    parameters: dict[str, Any]
+    strict: bool
+
+
+class ShownFunctionTool(TypedDict):
+    type: Literal["function"]
+    function: ShownFunction
+
+
+ShownTool = ShownCodeInterpreter | ShownFileSearch | ShownFunctionTool
+
+
+class ShownName(TypedDict):
+    name: str
+
+
+class ShownChosenFunction(TypedDict):
+    type: Literal["function"]
+    function: ShownName
+
+
+class ShownChosenTool(TypedDict):
+    type: Literal["file_search", "code_interpreter"]
+
+
+ShownToolChoice = Literal["none", "auto", "required"] | ShownChosenFunction | ShownChosenTool
+
+
+class ShownCodeFiles(TypedDict):
+    file_ids: list[str]
+
+
+class ShownStores(TypedDict):
+    vector_store_ids: list[str]
+
+
+class ShownToolResources(TypedDict, total=False):
+    code_interpreter: ShownCodeFiles
+    file_search: ShownStores
+
+
+class ShownChunkSizes(TypedDict):
+    max_chunk_size_tokens: int
+    chunk_overlap_tokens: int
+
+
+class ShownChunking(TypedDict):
+    type: Literal["static"]
+    static: ShownChunkSizes

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from assistants import stores
 from assistants.clock import unix
-from assistants.models import FileBatch, VectorStore, VectorStoreFile
+from assistants.models import FileBatch, FileStatus, VectorStore, VectorStoreFile
 from assistants.serializers.fields import (
     Array,
     ClosedSerializer,
@@ -19,7 +19,7 @@ from assistants.serializers.fields import (
     check_attribute_value,
 )
 from assistants.serializers.refusals import at, refusal
-from assistants.serializers.tools import STORE_FILES_MAX, ChunkingStrategy
+from assistants.serializers.tools import STORE_FILES_MAX, ChunkingStrategy, ShownChunking
 
 NAME_MAX = 256
 DESCRIPTION_MAX = 512
@@ -73,10 +73,77 @@ class FileBatchInput(ClosedSerializer):
         return attrs
 
 
-def vector_store_object(store: VectorStore, contents: stores.Contents | None = None) -> dict[str, Any]:
+class FileCounts(TypedDict):
+    in_progress: int
+    completed: int
+    failed: int
+    cancelled: int
+    total: int
+
+
+class ShownStoreExpiry(TypedDict):
+    anchor: Literal["last_active_at"]
+    days: int
+
+
+class VectorStoreObject(TypedDict):
+    id: str
+    object: Literal["vector_store"]
+    created_at: int
+    name: str | None
+    description: str | None
+    usage_bytes: int
+    file_counts: FileCounts
+    status: Literal["in_progress", "completed", "expired"]
+    expires_after: ShownStoreExpiry | None
+    expires_at: int | None
+    last_active_at: int
+    metadata: dict[str, str]
+
+
+class StoreFileError(TypedDict):
+    code: Literal["server_error", "unsupported_file", "invalid_file"]
+    message: str
+
+
+class VectorStoreFileObject(TypedDict):
+    id: str
+    object: Literal["vector_store.file"]
+    created_at: int
+    vector_store_id: str
+    status: FileStatus
+    usage_bytes: int
+    last_error: StoreFileError | None
+    chunking_strategy: ShownChunking
+    attributes: dict[str, str | float | bool]
+
+
+class FileBatchObject(TypedDict):
+    id: str
+    object: Literal["vector_store.file_batch"]
+    created_at: int
+    vector_store_id: str
+    status: Literal["in_progress", "completed", "cancelled", "failed"]
+    file_counts: FileCounts
+
+
+class Passage(TypedDict):
+    type: Literal["text"]
+    text: str
+
+
+class FileContentObject(TypedDict):
+    object: Literal["vector_store.file_content.page"]
+    data: list[Passage]
+    has_more: Literal[False]
+    next_page: None
+
+
+def vector_store_object(store: VectorStore, contents: stores.Contents | None = None) -> VectorStoreObject:
     """`contents` where the caller has counted already, as a list does for a whole page."""
     contents = contents or stores.contents_of([store])[store.id]
     expires_at = stores.expires_at(store)
+    status: Literal["in_progress", "completed", "expired"]
     if stores.is_expired(store):
         status = "expired"
     elif contents.in_progress:
@@ -100,7 +167,7 @@ def vector_store_object(store: VectorStore, contents: stores.Contents | None = N
     }
 
 
-def file_counts(contents: stores.Contents) -> dict[str, int]:
+def file_counts(contents: stores.Contents) -> FileCounts:
     return {
         "in_progress": contents.in_progress,
         "completed": contents.completed,
@@ -110,8 +177,9 @@ def file_counts(contents: stores.Contents) -> dict[str, int]:
     }
 
 
-def file_batch_object(batch: FileBatch, contents: stores.Contents) -> dict[str, Any]:
+def file_batch_object(batch: FileBatch, contents: stores.Contents) -> FileBatchObject:
     """Its status follows from the files': `failed` is a batch of which nothing came in."""
+    status: Literal["in_progress", "completed", "cancelled", "failed"]
     if batch.cancelled_at is not None:
         status = "cancelled"
     elif contents.in_progress:
@@ -128,7 +196,7 @@ def file_batch_object(batch: FileBatch, contents: stores.Contents) -> dict[str, 
     }
 
 
-def file_content_object(text: str) -> dict[str, Any]:
+def file_content_object(text: str) -> FileContentObject:
     """The parsed text of a file in a store (contract 5.3), in one piece."""
     return {
         "object": "vector_store.file_content.page",
@@ -138,13 +206,13 @@ def file_content_object(text: str) -> dict[str, Any]:
     }
 
 
-def vector_store_file_object(store_file: VectorStoreFile) -> dict[str, Any]:
+def vector_store_file_object(store_file: VectorStoreFile) -> VectorStoreFileObject:
     return {
         "id": store_file.file_id,
         "object": "vector_store.file",
         "created_at": unix(store_file.created_at),
         "vector_store_id": store_file.vector_store_id,
-        "status": str(store_file.status),
+        "status": FileStatus(store_file.status),
         "usage_bytes": store_file.usage_bytes,
         "last_error": store_file.last_error,
         "chunking_strategy": {

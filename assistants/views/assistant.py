@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from django.db import transaction
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from assistants import stores
+from assistants.answers import Answer, Deletion, Page
 from assistants.errors import not_found
 from assistants.models import Assistant
 from assistants.models.assistant import auto
 from assistants.pagination import paginate
 from assistants.rows import hold
-from assistants.serializers.assistant import AssistantChanges, AssistantInput, assistant_object
+from assistants.serializers.assistant import AssistantChanges, AssistantInput, AssistantObject, assistant_object
 from assistants.serializers.fields import merge_metadata
 from assistants.serializers.file import deletion_object
 from assistants.views.resource import ResourceViewSet
@@ -33,21 +33,21 @@ class AssistantViewSet(ResourceViewSet):
             raise not_found("assistant", id)
         return assistant
 
-    def list(self, request: Request) -> Response:
+    def list(self, request: Request) -> Answer[Page[AssistantObject]]:
         return paginate(Assistant.objects.filter(project=self.project), request, assistant_object)
 
-    def create(self, request: Request) -> Response:
+    def create(self, request: Request) -> Answer[AssistantObject]:
         data = columns(self.body(AssistantInput))
         data["metadata"] = data.get("metadata") or {}
         with transaction.atomic():
             data["tool_resources"] = stores.resolve_tool_resources(self.project, data.get("tool_resources"))
             assistant = Assistant.objects.create(project=self.project, **data)
-        return Response(assistant_object(assistant))
+        return Answer(assistant_object(assistant))
 
-    def retrieve(self, request: Request, assistant_id: str) -> Response:
-        return Response(assistant_object(self.find(assistant_id)))
+    def retrieve(self, request: Request, assistant_id: str) -> Answer[AssistantObject]:
+        return Answer(assistant_object(self.find(assistant_id)))
 
-    def modify(self, request: Request, assistant_id: str) -> Response:
+    def modify(self, request: Request, assistant_id: str) -> Answer[AssistantObject]:
         data = columns(self.body(AssistantChanges))
         with transaction.atomic():
             hold(Assistant.objects.filter(project=self.project, pk=assistant_id))
@@ -59,8 +59,8 @@ class AssistantViewSet(ResourceViewSet):
             for name, value in data.items():
                 setattr(assistant, name, value)
             assistant.save(update_fields=data.keys())
-        return Response(assistant_object(assistant))
+        return Answer(assistant_object(assistant))
 
-    def destroy(self, request: Request, assistant_id: str) -> Response:
+    def destroy(self, request: Request, assistant_id: str) -> Answer[Deletion[Literal["assistant.deleted"]]]:
         self.find(assistant_id).delete()
-        return Response(deletion_object(assistant_id, "assistant.deleted"))
+        return Answer(deletion_object(assistant_id, "assistant.deleted"))

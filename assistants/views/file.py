@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from django.http import FileResponse
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from assistants import stores
+from assistants.answers import Answer, Deletion, Page
 from assistants.models import File
 from assistants.pagination import paginate
 from assistants.parsers import StrictJSONParser, UploadParser
-from assistants.serializers.file import FileInput, deletion_object, file_object
+from assistants.serializers.file import FileInput, FileObject, deletion_object, file_object
 from assistants.storage import delete_file, store_file
 from assistants.views.resource import ResourceViewSet
 
@@ -26,13 +28,13 @@ class FileViewSet(ResourceViewSet):
             raise stores.no_such_file(id)
         return file
 
-    def list(self, request: Request) -> Response:
+    def list(self, request: Request) -> Answer[Page[FileObject]]:
         files = stores.files_of(self.project)
         purpose = request.query_params.get("purpose")
         shown = files.filter(purpose=purpose) if purpose else files
         return paginate(shown, request, file_object, scope=files, default=LIMIT, maximum=LIMIT)
 
-    def create(self, request: Request) -> Response:
+    def create(self, request: Request) -> Answer[FileObject]:
         data = self.body(FileInput)
         upload = data["file"]
         file = store_file(
@@ -42,14 +44,14 @@ class FileViewSet(ResourceViewSet):
             purpose=data["purpose"],
             expires_after_seconds=data.get("expires_after", {}).get("seconds"),
         )
-        return Response(file_object(file))
+        return Answer(file_object(file))
 
-    def retrieve(self, request: Request, file_id: str) -> Response:
-        return Response(file_object(self.find(file_id)))
+    def retrieve(self, request: Request, file_id: str) -> Answer[FileObject]:
+        return Answer(file_object(self.find(file_id)))
 
-    def destroy(self, request: Request, file_id: str) -> Response:
+    def destroy(self, request: Request, file_id: str) -> Answer[Deletion[Literal["file"]]]:
         delete_file(self.find(file_id))
-        return Response(deletion_object(file_id, "file"))
+        return Answer(deletion_object(file_id, "file"))
 
     def content(self, request: Request, file_id: str) -> FileResponse:
         """The bytes, always as a download: what somebody uploaded never runs on this server's pages."""

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from django.db import transaction
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from assistants import file_batches, stores
+from assistants.answers import Answer, Page
 from assistants.models import FileBatch, FileStatus, VectorStoreFile
 from assistants.pagination import paginate, parse_choice
 from assistants.serializers.tools import chunk_sizes
-from assistants.serializers.vector_store import FileBatchInput, file_batch_object, vector_store_file_object
+from assistants.serializers.vector_store import (
+    FileBatchInput,
+    FileBatchObject,
+    VectorStoreFileObject,
+    file_batch_object,
+    vector_store_file_object,
+)
 from assistants.views.resource import ResourceViewSet
 from assistants.views.vector_store import POLL
 
@@ -19,10 +25,10 @@ class FileBatchViewSet(ResourceViewSet):
     def find(self, vector_store_id: str, batch_id: str) -> FileBatch:
         return file_batches.find_batch(stores.find_store(self.project, vector_store_id), batch_id)
 
-    def answer(self, batch: FileBatch) -> Response:
-        return Response(file_batch_object(batch, file_batches.contents_of(batch)), headers=POLL)
+    def answer(self, batch: FileBatch) -> Answer[FileBatchObject]:
+        return Answer(file_batch_object(batch, file_batches.contents_of(batch)), headers=POLL)
 
-    def create(self, request: Request, vector_store_id: str) -> Response:
+    def create(self, request: Request, vector_store_id: str) -> Answer[FileBatchObject]:
         store = stores.find_store(self.project, vector_store_id)
         data = self.body(FileBatchInput)
         wanted = data.get("files") or [{**data, "file_id": id} for id in data["file_ids"]]
@@ -34,15 +40,15 @@ class FileBatchViewSet(ResourceViewSet):
         with transaction.atomic():  # the answer counts before anybody has finished a file
             return self.answer(file_batches.create_batch(store, attachments))
 
-    def retrieve(self, request: Request, vector_store_id: str, batch_id: str) -> Response:
+    def retrieve(self, request: Request, vector_store_id: str, batch_id: str) -> Answer[FileBatchObject]:
         return self.answer(self.find(vector_store_id, batch_id))
 
-    def cancel(self, request: Request, vector_store_id: str, batch_id: str) -> Response:
+    def cancel(self, request: Request, vector_store_id: str, batch_id: str) -> Answer[FileBatchObject]:
         batch = self.find(vector_store_id, batch_id)
         file_batches.cancel_batch(batch)
         return self.answer(batch)
 
-    def files(self, request: Request, vector_store_id: str, batch_id: str) -> Response:
+    def files(self, request: Request, vector_store_id: str, batch_id: str) -> Answer[Page[VectorStoreFileObject]]:
         store_files = VectorStoreFile.objects.filter(batches=self.find(vector_store_id, batch_id))
         status = parse_choice(request, "filter", tuple(FileStatus.values))
         shown = store_files.filter(status=status) if status else store_files

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from django.db import transaction
 from rest_framework.request import Request
-from rest_framework.response import Response
 
+from assistants.answers import Answer, Deletion, Page
 from assistants.conversation import add_message, find_thread
 from assistants.errors import not_found
 from assistants.models import Message
@@ -13,7 +15,7 @@ from assistants.pagination import paginate
 from assistants.rows import hold
 from assistants.serializers.fields import merge_metadata
 from assistants.serializers.file import deletion_object
-from assistants.serializers.message import MessageInput, MetadataChanges, message_object
+from assistants.serializers.message import MessageInput, MessageObject, MetadataChanges, message_object
 from assistants.views.resource import ResourceViewSet
 
 
@@ -26,7 +28,7 @@ class MessageViewSet(ResourceViewSet):
             raise not_found("message", id)
         return message
 
-    def list(self, request: Request, thread_id: str) -> Response:
+    def list(self, request: Request, thread_id: str) -> Answer[Page[MessageObject]]:
         thread = find_thread(self.project, thread_id)
         messages = Message.objects.filter(thread=thread)
         shown = messages.filter(superseded=False)
@@ -34,14 +36,14 @@ class MessageViewSet(ResourceViewSet):
             shown = shown.filter(run_id=run_id)
         return paginate(shown, request, message_object, scope=messages)
 
-    def create(self, request: Request, thread_id: str) -> Response:
+    def create(self, request: Request, thread_id: str) -> Answer[MessageObject]:
         thread = find_thread(self.project, thread_id)
-        return Response(message_object(add_message(thread, self.body(MessageInput))))
+        return Answer(message_object(add_message(thread, self.body(MessageInput))))
 
-    def retrieve(self, request: Request, thread_id: str, message_id: str) -> Response:
-        return Response(message_object(self.find(thread_id, message_id)))
+    def retrieve(self, request: Request, thread_id: str, message_id: str) -> Answer[MessageObject]:
+        return Answer(message_object(self.find(thread_id, message_id)))
 
-    def modify(self, request: Request, thread_id: str, message_id: str) -> Response:
+    def modify(self, request: Request, thread_id: str, message_id: str) -> Answer[MessageObject]:
         data = self.body(MetadataChanges)
         with transaction.atomic():
             hold(Message.objects.filter(thread__project=self.project, pk=message_id))
@@ -49,8 +51,10 @@ class MessageViewSet(ResourceViewSet):
             if "metadata" in data:
                 message.metadata = merge_metadata(message.metadata, data["metadata"])
                 message.save(update_fields=["metadata"])
-        return Response(message_object(message))
+        return Answer(message_object(message))
 
-    def destroy(self, request: Request, thread_id: str, message_id: str) -> Response:
+    def destroy(
+        self, request: Request, thread_id: str, message_id: str
+    ) -> Answer[Deletion[Literal["thread.message.deleted"]]]:
         self.find(thread_id, message_id).delete()
-        return Response(deletion_object(message_id, "thread.message.deleted"))
+        return Answer(deletion_object(message_id, "thread.message.deleted"))

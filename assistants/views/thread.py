@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from django.db import transaction
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from assistants import stores
+from assistants.answers import Answer, Deletion, Page
 from assistants.conversation import create_thread, find_thread
 from assistants.models import Thread
 from assistants.pagination import paginate
 from assistants.rows import hold
 from assistants.serializers.fields import merge_metadata
 from assistants.serializers.file import deletion_object
-from assistants.serializers.thread import ThreadChanges, ThreadInput, thread_object
+from assistants.serializers.thread import ThreadChanges, ThreadInput, ThreadObject, thread_object
 from assistants.views.resource import ResourceViewSet
 
 
 class ThreadViewSet(ResourceViewSet):
-    def list(self, request: Request) -> Response:
+    def list(self, request: Request) -> Answer[Page[ThreadObject]]:
         threads = Thread.objects.filter(project=self.project)
         return paginate(threads, request, lambda thread: thread_object(thread, long=True))
 
-    def create(self, request: Request) -> Response:
+    def create(self, request: Request) -> Answer[ThreadObject]:
         thread = create_thread(self.project, self.body(ThreadInput))
-        return Response(thread_object(thread, long=False))
+        return Answer(thread_object(thread, long=False))
 
-    def retrieve(self, request: Request, thread_id: str) -> Response:
-        return Response(thread_object(find_thread(self.project, thread_id), long=True))
+    def retrieve(self, request: Request, thread_id: str) -> Answer[ThreadObject]:
+        return Answer(thread_object(find_thread(self.project, thread_id), long=True))
 
-    def modify(self, request: Request, thread_id: str) -> Response:
+    def modify(self, request: Request, thread_id: str) -> Answer[ThreadObject]:
         data = self.body(ThreadChanges)
         with transaction.atomic():
             hold(Thread.objects.filter(project=self.project, pk=thread_id))
@@ -39,9 +41,9 @@ class ThreadViewSet(ResourceViewSet):
             if "tool_resources" in data:
                 thread.tool_resources = stores.changed_tool_resources(thread, data["tool_resources"])
             thread.save(update_fields=data.keys())
-        return Response(thread_object(thread, long=False))
+        return Answer(thread_object(thread, long=False))
 
     @transaction.atomic
-    def destroy(self, request: Request, thread_id: str) -> Response:
+    def destroy(self, request: Request, thread_id: str) -> Answer[Deletion[Literal["thread.deleted"]]]:
         find_thread(self.project, thread_id).delete()
-        return Response(deletion_object(thread_id, "thread.deleted"))
+        return Answer(deletion_object(thread_id, "thread.deleted"))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from django.db import transaction
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from assistants import stores
+from assistants.answers import Answer, Deletion, Page
 from assistants.clock import now
 from assistants.errors import not_found
 from assistants.models import FileStatus, VectorStore, VectorStoreFile
@@ -18,12 +18,15 @@ from assistants.retrieval.search import rewritten, search_together
 from assistants.rows import hold
 from assistants.serializers.fields import merge_metadata
 from assistants.serializers.file import deletion_object
-from assistants.serializers.search import SearchInput, search_results_object
+from assistants.serializers.search import SearchInput, SearchResultsObject, search_results_object
 from assistants.serializers.vector_store import (
+    FileContentObject,
     StoreFileChanges,
     StoreFileInput,
     VectorStoreChanges,
+    VectorStoreFileObject,
     VectorStoreInput,
+    VectorStoreObject,
     file_content_object,
     vector_store_file_object,
     vector_store_object,
@@ -43,12 +46,12 @@ def expiry_days(data: dict[str, Any]) -> int | None:
 
 
 class VectorStoreViewSet(ResourceViewSet):
-    def list(self, request: Request) -> Response:
+    def list(self, request: Request) -> Answer[Page[VectorStoreObject]]:
         found, has_more = page(stores.stores_of(self.project), request)
         contents = stores.contents_of(found)
         return envelope([vector_store_object(store, contents[store.id]) for store in found], has_more)
 
-    def create(self, request: Request) -> Response:
+    def create(self, request: Request) -> Answer[VectorStoreObject]:
         data = self.body(VectorStoreInput)
         store = stores.create_store(
             self.project,
@@ -59,12 +62,12 @@ class VectorStoreViewSet(ResourceViewSet):
             file_ids=data.get("file_ids") or [],
             chunking_strategy=data.get("chunking_strategy"),
         )
-        return Response(vector_store_object(store))
+        return Answer(vector_store_object(store))
 
-    def retrieve(self, request: Request, vector_store_id: str) -> Response:
-        return Response(vector_store_object(stores.find_store(self.project, vector_store_id)))
+    def retrieve(self, request: Request, vector_store_id: str) -> Answer[VectorStoreObject]:
+        return Answer(vector_store_object(stores.find_store(self.project, vector_store_id)))
 
-    def modify(self, request: Request, vector_store_id: str) -> Response:
+    def modify(self, request: Request, vector_store_id: str) -> Answer[VectorStoreObject]:
         data = self.body(VectorStoreChanges)
         with transaction.atomic():
             hold(VectorStore.objects.filter(project=self.project, pk=vector_store_id))
@@ -77,9 +80,9 @@ class VectorStoreViewSet(ResourceViewSet):
             if "metadata" in data:
                 store.metadata = merge_metadata(store.metadata, data["metadata"])
             store.save(update_fields=["name", "expires_after_days", "last_active_at", "metadata"])
-        return Response(vector_store_object(store))
+        return Answer(vector_store_object(store))
 
-    def search(self, request: Request, vector_store_id: str) -> Response:
+    def search(self, request: Request, vector_store_id: str) -> Answer[SearchResultsObject]:
         store = stores.find_store(self.project, vector_store_id)
         data = self.body(SearchInput)
         stores.refuse_expired(store)
@@ -92,11 +95,11 @@ class VectorStoreViewSet(ResourceViewSet):
             condition=data.get("filters"),
         )
         stores.touch([store.id])
-        return Response(search_results_object(queries, passages))
+        return Answer(search_results_object(queries, passages))
 
-    def destroy(self, request: Request, vector_store_id: str) -> Response:
+    def destroy(self, request: Request, vector_store_id: str) -> Answer[Deletion[Literal["vector_store.deleted"]]]:
         stores.delete_store(stores.find_store(self.project, vector_store_id))
-        return Response(deletion_object(vector_store_id, "vector_store.deleted"))
+        return Answer(deletion_object(vector_store_id, "vector_store.deleted"))
 
 
 class VectorStoreFileViewSet(ResourceViewSet):
@@ -107,16 +110,16 @@ class VectorStoreFileViewSet(ResourceViewSet):
             raise not_found("vector store file", file_id)
         return store_file
 
-    def answer(self, store_file: VectorStoreFile) -> Response:
-        return Response(vector_store_file_object(store_file), headers=POLL)
+    def answer(self, store_file: VectorStoreFile) -> Answer[VectorStoreFileObject]:
+        return Answer(vector_store_file_object(store_file), headers=POLL)
 
-    def list(self, request: Request, vector_store_id: str) -> Response:
+    def list(self, request: Request, vector_store_id: str) -> Answer[Page[VectorStoreFileObject]]:
         store_files = VectorStoreFile.objects.filter(vector_store=stores.find_store(self.project, vector_store_id))
         status = parse_choice(request, "filter", tuple(FileStatus.values))
         shown = store_files.filter(status=status) if status else store_files
         return paginate(shown, request, vector_store_file_object, scope=store_files, key="file_id")
 
-    def create(self, request: Request, vector_store_id: str) -> Response:
+    def create(self, request: Request, vector_store_id: str) -> Answer[VectorStoreFileObject]:
         store = stores.find_store(self.project, vector_store_id)
         data = self.body(StoreFileInput)
         (file,) = stores.find_files(self.project, [data["file_id"]])
@@ -126,22 +129,24 @@ class VectorStoreFileViewSet(ResourceViewSet):
             )
         )
 
-    def retrieve(self, request: Request, vector_store_id: str, file_id: str) -> Response:
+    def retrieve(self, request: Request, vector_store_id: str, file_id: str) -> Answer[VectorStoreFileObject]:
         return self.answer(self.find(vector_store_id, file_id))
 
-    def content(self, request: Request, vector_store_id: str, file_id: str) -> Response:
+    def content(self, request: Request, vector_store_id: str, file_id: str) -> Answer[FileContentObject]:
         """Nothing yet while the file is being read, and nothing of one that could not be."""
         store_file = self.find(vector_store_id, file_id)
         text = index.text_of(store_file.pk) if store_file.status == FileStatus.COMPLETED else ""
-        return Response(file_content_object(text))
+        return Answer(file_content_object(text))
 
-    def modify(self, request: Request, vector_store_id: str, file_id: str) -> Response:
+    def modify(self, request: Request, vector_store_id: str, file_id: str) -> Answer[VectorStoreFileObject]:
         data = self.body(StoreFileChanges)
         store_file = self.find(vector_store_id, file_id)
         store_file.attributes = data["attributes"] or {}
         store_file.save(update_fields=["attributes"])
         return self.answer(store_file)
 
-    def destroy(self, request: Request, vector_store_id: str, file_id: str) -> Response:
+    def destroy(
+        self, request: Request, vector_store_id: str, file_id: str
+    ) -> Answer[Deletion[Literal["vector_store.file.deleted"]]]:
         stores.detach(self.find(vector_store_id, file_id))
-        return Response(deletion_object(file_id, "vector_store.file.deleted"))
+        return Answer(deletion_object(file_id, "vector_store.file.deleted"))

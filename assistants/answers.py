@@ -1,0 +1,37 @@
+"""Answers that say what they carry: mypy checks it, and the OpenAPI document is made from it (kumos_site/openapi)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypedDict
+
+from rest_framework.response import Response
+
+
+class Answer[Body](Response):
+    """200 with a JSON body of the type `Body`. Views name it as what they return."""
+
+    def __init__(self, body: Body, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(body, headers=headers)
+
+
+class Listed(TypedDict):
+    id: str
+
+
+class Page[Item: Listed](TypedDict):
+    """The envelope of every list (contract 1.4)."""
+
+    object: Literal["list"]
+    data: list[Item]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class Deletion[Kind: str](TypedDict):
+    """The answer to every deletion; `Kind` is the literal of contract 1.5."""
+
+    id: str
+    object: Kind
+    deleted: Literal[True]
