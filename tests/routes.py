@@ -28,6 +28,7 @@ from assistants.serializers.fields import (
     Variant,
 )
 from assistants.serializers.message import PARTS, Content
+from assistants.serializers.vector_store import FileBatchInput
 
 CURSORS = ("after", "before")
 Ids = Mapping[str, str]
@@ -131,6 +132,8 @@ EXAMPLES = {"model": "scripted", "url": "https://example.com/cat.png", "query": 
 def example(field: Any, name: str, ids: Ids) -> Any:
     """The smallest valid value of a field of this name."""
     match field:
+        case FileBatchInput():  # exactly one of two
+            return {"file_ids": [ids["file"]]}
         case ClosedSerializer():
             return {inner: example(child, inner, ids) for inner, child in field.fields.items() if child.required}
         case Variant():
@@ -184,6 +187,7 @@ def _members(
     for name, child in serializer.fields.items():
 
         def fill_member(value: Any, name: str = name) -> Any:
-            return fill({**around, name: value})
+            rest = {} if isinstance(serializer, FileBatchInput) else around
+            return fill({**rest, name: value})
 
         yield from _below(child, f"{path}.{name}" if path else name, fill_member, ids)
