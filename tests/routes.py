@@ -28,6 +28,7 @@ from assistants.serializers.fields import (
     Variant,
 )
 from assistants.serializers.message import PARTS, Content
+from assistants.serializers.search import FILTER, OuterFilter
 from assistants.serializers.vector_store import FileBatchInput
 
 CURSORS = ("after", "before")
@@ -125,8 +126,14 @@ class Place:
         return kind_of(re.sub(r"\[\d+\]$", "", self.path).rpartition(".")[2])
 
 
-EXAMPLES = {"model": "scripted", "url": "https://example.com/cat.png", "query": "cats"}
-"""Where a serializer takes any string and the rest of the server does not."""
+EXAMPLES: dict[str, Any] = {
+    "model": "scripted",
+    "url": "https://example.com/cat.png",
+    "query": "cats",
+    "value": 1,
+    "filters": {"type": "eq", "key": "kind", "value": 1},
+}
+"""Where a field says less than the server wants to know."""
 
 
 def example(field: Any, name: str, ids: Ids) -> Any:
@@ -170,8 +177,9 @@ def _below(field: Any, path: str, fill: Callable[[Any], Any], ids: Ids) -> Itera
     match field:
         case ClosedSerializer():
             yield from _members(field, path, fill, example(field, "", ids), ids)
-        case Variant():
-            for kind, shape in field.shapes.items():
+        case Variant() | OuterFilter():
+            shapes = field.shapes if isinstance(field, Variant) else FILTER.shapes
+            for kind, shape in shapes.items():
                 if shape:
                     around = {"type": kind, **example(shape(), "", ids)}
                     yield from _members(shape(), path, fill, around, ids)

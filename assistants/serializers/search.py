@@ -29,7 +29,7 @@ FILTER_DEPTH_MAX = 10
 class Query(WireField):
     """A string or several; the outcome is always a list."""
 
-    expected = "one of a string or an array of strings"
+    expected = "one of a string or array of strings"
 
     def to_internal_value(self, data: Any) -> list[str]:
         if isinstance(data, str):
@@ -54,7 +54,7 @@ class Scalar(WireField):
 
 
 def AnyValue() -> Scalar:
-    return Scalar("one of a string, a decimal or a boolean", str, int, float, bool)
+    return Scalar("one of a string, decimal, or boolean", str, int, float, bool)
 
 
 class Equality(ClosedSerializer):
@@ -64,12 +64,12 @@ class Equality(ClosedSerializer):
 
 class Order(ClosedSerializer):
     key = String()
-    value = Scalar("one of a string or a decimal", str, int, float)
+    value = Scalar("one of a string or decimal", str, int, float)
 
 
 class Membership(ClosedSerializer):
     key = String()
-    value = Array(AnyValue(), of="strings, decimals or booleans")
+    value = Array(AnyValue(), of="strings, decimals, or booleans")
 
 
 class Filters(WireField):

@@ -84,8 +84,7 @@ def test_attributes_are_replaced(alice: ApiClient, store: str) -> None:
     [
         (
             {"k": [1]},
-            "Invalid type for 'attributes.k': expected one of a string, a decimal or a boolean,"
-            " but got an array instead.",
+            "Invalid type for 'attributes.k': expected one of a string, decimal, or boolean, but got an array instead.",
         ),
         (
             {"k": "x" * 513},
