@@ -38,6 +38,7 @@ from assistants.serializers.tools import (
     ToolChoice,
     Tools,
 )
+from runs.completers.catalogue import Model
 from runs.models import TERMINAL, Run, RunStatus, RunStep, StepStatus, StepType
 
 INCLUDE_CONTENT = "step_details.tool_calls[*].file_search.results[*].content"
@@ -275,6 +276,24 @@ def run_object(run: Run, *, streamed: bool = False) -> RunObject:
         "parallel_tool_calls": run.parallel_tool_calls,
         "reasoning_effort": Effort(run.reasoning_effort) if run.reasoning_effort else None,
     }
+
+
+class ModelObject(TypedDict):
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ModelList(TypedDict):
+    """All models in one answer: this list has no pages."""
+
+    object: Literal["list"]
+    data: list[ModelObject]
+
+
+def model_object(model: Model) -> ModelObject:
+    return {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owned_by}
 
 
 def step_object(step: RunStep, run: Run, *, with_content: bool) -> StepObject:

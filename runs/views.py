@@ -1,4 +1,4 @@
-"""Runs and steps below /v1 (contract 2.1, 2.8–2.13). With `stream: true` the answer is the run's stream.
+"""Runs, steps and models below /v1 (contract 2.1, 2.8–2.13, 6). With `stream: true` the answer is the run's stream.
 
 An error that is known before the run exists is an ordinary JSON answer (contract 3.1).
 """
@@ -21,16 +21,19 @@ from assistants.serializers.message import MetadataChanges
 from assistants.serializers.refusals import at, unsupported_value
 from assistants.views.resource import ResourceViewSet
 from runs import transitions
-from runs.completers import CompleterError
+from runs.completers import CompleterError, catalogue
 from runs.completers.providers import completer_for
 from runs.models import Run
 from runs.serializers import (
     INCLUDE_CONTENT,
+    ModelList,
+    ModelObject,
     RunInput,
     RunObject,
     StepObject,
     ThreadRunInput,
     ToolOutputs,
+    model_object,
     run_object,
     step_object,
 )
@@ -182,3 +185,17 @@ class RunViewSet(ResourceViewSet):
         if step is None:
             raise not_found("run step", step_id)
         return Answer(step_object(step, run, with_content=bool(included(request))))
+
+
+class ModelViewSet(ResourceViewSet):
+    """/models (contract 6): the same for every project."""
+
+    def list(self, request: Request) -> Answer[ModelList]:
+        return Answer({"object": "list", "data": [model_object(model) for model in catalogue.models()]})
+
+    def retrieve(self, request: Request, model: str) -> Answer[ModelObject]:
+        found = catalogue.find(model)
+        if found is None:
+            text = f"The model '{model}' does not exist"
+            raise ApiError(text, status=404, param="model", code="model_not_found")
+        return Answer(model_object(found))

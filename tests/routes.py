@@ -75,7 +75,9 @@ class Route:
 
     def at(self, ids: Ids) -> str:
         """The path with the ids of these kinds."""
-        return self.path.format(**{name: ids[kind_of(name)] for name in self.path_names})
+        return self.path.format(
+            **{name: ids[kind] if (kind := kind_of(name)) else EXAMPLES[name] for name in self.path_names}
+        )
 
 
 def kind_of(name: str) -> str:

@@ -60,7 +60,7 @@ def probes(route: Route, world: World) -> Iterator[Probe]:
             return world.client.delete(path)
         return world.client.post(path, body)
 
-    kinds = tuple(kind_of(name) for name in route.path_names)
+    kinds = tuple(kind for name in route.path_names if (kind := kind_of(name)))
     for kind in kinds:
         yield Probe(f"path {kind}", (kind,), send)
     if len(kinds) > 1:
