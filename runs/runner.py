@@ -140,6 +140,9 @@ class Runner:
         if free <= 0 or self.stopping:
             return
         for claim in await self.writer.run(partial(ingest.claim_files, self.id, free)):
+            if self.stopping:  # meanwhile: `drain` does not know of this one
+                await self.writer.run(partial(ingest.release, claim))
+                continue
             task = asyncio.create_task(ingest.process(claim))
             self.file_tasks[task] = claim
             task.add_done_callback(self._file_done)

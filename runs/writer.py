@@ -15,10 +15,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
-from django.db import InterfaceError, OperationalError, close_old_connections, connection, transaction
+from django.db import Error, InterfaceError, OperationalError, close_old_connections, connection, transaction
 
 logger = logging.getLogger(__name__)
 
@@ -132,12 +133,16 @@ class Writer:
 
 
 def _sync_commits(wanted: bool) -> None:
-    """Whether this connection's next commits reach the disk before they return."""
-    with connection.cursor() as cursor:
-        if connection.vendor == "sqlite":
-            cursor.execute(f"PRAGMA synchronous={'FULL' if wanted else 'NORMAL'}")
-        else:
-            cursor.execute("SELECT set_config('synchronous_commit', %s, false)", ["on" if wanted else "off"])
+    """Whether this connection's next commits reach the disk before they return. Those of a new connection do."""
+    try:
+        with connection.cursor() as cursor:
+            if connection.vendor == "sqlite":
+                cursor.execute(f"PRAGMA synchronous={'FULL' if wanted else 'NORMAL'}")
+            else:
+                cursor.execute("SELECT set_config('synchronous_commit', %s, false)", ["on" if wanted else "off"])
+    except Error as error:
+        logger.warning("the writer's connection broke while it was idle, a new one is made: %r", error)
+        connection.close()
 
 
 def _passing(error: Exception) -> bool:
@@ -150,7 +155,7 @@ def _resolve(jobs: Sequence[_Job]) -> None:
     for job in jobs:
         by_loop.setdefault(job.loop, []).append(job)
     for loop, done in by_loop.items():
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
             loop.call_soon_threadsafe(_settle, done)
 
 

@@ -1,8 +1,13 @@
-"""Async code in sync tests: on a loop of the test's own, whose database threads leave no connection behind."""
+"""Async code in sync tests: on a loop of the test's own, whose database threads leave no connection behind.
+
+Also the two limits of waiting: how long a test waits for one thing, and how long for all of its async code. Both are
+far beyond what a slow machine needs, so that only what never happens exceeds them, and then says what that was.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -11,7 +16,8 @@ from django.db import connections
 
 from assistants import bell
 
-SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
+SECONDS = 2 * PATIENCE_SECONDS
 
 
 class ClosingPool(ThreadPoolExecutor):
@@ -43,3 +49,20 @@ def run_async[T](work: Callable[[], Awaitable[T]], *, bells: bool = True) -> T:
             bell.attach(None)
 
     return async_to_sync(on_loop)()
+
+
+async def until(true: Callable[[], bool], *, on_loop: bool = False) -> None:
+    """Until `true()` holds, which is asked in a thread, where it may use the database, or on the loop itself.
+
+    Fails after PATIENCE_SECONDS.
+    """
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while not (true() if on_loop else await asyncio.to_thread(true)):
+        assert time.monotonic() < give_up_at, f"in vain for {PATIENCE_SECONDS:g} s: {where(true)}"
+        await asyncio.sleep(0.01)
+
+
+def where(condition: Callable[[], bool]) -> str:
+    """Name, file and line of a condition: most are lambdas, whose line says what they look at."""
+    code = condition.__code__
+    return f"{condition.__qualname__} at {code.co_filename}:{code.co_firstlineno}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +17,7 @@ from runs.executor import Executor
 from runs.models import Run
 from runs.writer import Writer
 from tests.conftest import ApiClient
-from tests.loops import run_async
+from tests.loops import run_async, until
 from tests.runs.model import Model
 
 GET_WEATHER: dict[str, Any] = {
@@ -63,3 +66,30 @@ def ask(client: ApiClient, content: str, *, tools: list[Any] | None = None, **fi
     thread = client.make("/threads", {"messages": [{"role": "user", "content": content}]})
     run = client.make(f"/threads/{thread['id']}/runs", {"assistant_id": assistant["id"], **fields})
     return Thread.objects.get(pk=thread["id"]), Run.objects.get(pk=run["id"])
+
+
+class EndlessChild:
+    """Stands in for the interpreter that reads files: a process that never ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self.script, self.note = folder / "endless", folder / "pid"
+        self.script.write_text(
+            f"#!/bin/sh\necho $$ > {self.note}.new && mv {self.note}.new {self.note}\nexec sleep 600\n"
+        )
+        self.script.chmod(0o755)
+
+    async def started(self) -> int:
+        """Its process id, once it runs."""
+        await until(self.note.exists)
+        return int(self.note.read_text())
+
+    def assert_dead(self) -> None:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(self.note.read_text()), 0)
+
+
+@pytest.fixture
+def endless_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EndlessChild:
+    child = EndlessChild(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(child.script))
+    return child

@@ -14,6 +14,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from tests.loops import PATIENCE_SECONDS
+
 Said = str | dict[str, Any] | threading.Event
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 
@@ -33,6 +35,7 @@ class Model:
         self.turns: list[tuple[list[Said], str | None]] = []
         self.requests: list[dict[str, Any]] = []
         self.gone = threading.Event()
+        self.waited_for: list[threading.Event] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
@@ -52,6 +55,8 @@ class Model:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for event in self.waited_for:  # no turn outlives its test
+            event.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -69,7 +74,8 @@ def handler_of(model: Model) -> type[BaseHTTPRequestHandler]:
             try:
                 for one in said:
                     if isinstance(one, threading.Event):
-                        one.wait(20)
+                        model.waited_for.append(one)
+                        one.wait(PATIENCE_SECONDS)
                     else:
                         self.chunk({"delta": {"content": one} if isinstance(one, str) else one, "finish_reason": None})
                 self.chunk({"delta": {}, "finish_reason": finish}, usage=USAGE)

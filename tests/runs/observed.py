@@ -19,7 +19,7 @@ from runs.writer import Writer
 from streaming.models import TERMINAL_RUN_EVENTS, Event
 from tests.conftest import ApiClient
 from tests.fold import fetched, fold
-from tests.loops import run_async
+from tests.loops import run_async, until
 
 BEGINNING = ["thread.run.created", "thread.run.queued", "thread.run.in_progress"]
 OPENED = ["thread.run.step.created", "thread.run.step.in_progress"]
@@ -91,9 +91,7 @@ class Live:
 
     async def until(self, name: str, count: int = 1) -> None:
         """Until `count` events of that name are in the log."""
-        look = lambda: Event.objects.filter(run_id=self.run_id, name=name).count()  # noqa: E731
-        while await asyncio.to_thread(look) < count:
-            await asyncio.sleep(0.01)
+        await until(lambda: Event.objects.filter(run_id=self.run_id, name=name).count() >= count)
 
 
 def live(run: Run, writer: Writer, work: Callable[[Live], Any]) -> Run:

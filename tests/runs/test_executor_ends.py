@@ -19,7 +19,7 @@ from runs.writer import Writer
 from streaming import journal
 from streaming.models import Event
 from tests.conftest import ApiClient
-from tests.loops import run_async
+from tests.loops import PATIENCE_SECONDS, run_async, until
 from tests.runs.conftest import GET_WEATHER, Execute, ask
 from tests.runs.model import USAGE, Model, call
 from tests.runs.observed import (
@@ -89,17 +89,16 @@ def test_a_cancel_while_the_last_words_are_written(alice: ApiClient, model: Mode
 
     def block() -> None:
         busy.set()
-        go.wait(20)
+        assert go.wait(PATIENCE_SECONDS)
 
     async def work(live: Live) -> None:
         task = await live.start()
         await live.until(DELTA)
         await live.writer.run(lambda: transitions.cancel_run(Run.objects.get(pk=run.pk)))
         blocked = asyncio.create_task(live.writer.run(block))
-        await asyncio.to_thread(busy.wait, 20)
+        await asyncio.to_thread(busy.wait, PATIENCE_SECONDS)
         more.set()
-        while not (live.executor._turn and live.executor._turn.finish):
-            await asyncio.sleep(0.01)
+        await until(lambda: bool(live.executor._turn and live.executor._turn.finish), on_loop=True)
         await asyncio.sleep(0)
         live.executor.stop(Stop.CANCELLED)
         await asyncio.sleep(0)

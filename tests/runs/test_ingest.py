@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import stat
-import sys
 import zlib
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -22,6 +18,8 @@ from assistants.retrieval.chunk import Slice
 from assistants.retrieval.search import search
 from runs import ingest
 from runs.ingest import FileClaim, Refusal, claim_files, fail, process, release, store, waiting_in
+from tests.loops import run_async
+from tests.runs.conftest import EndlessChild
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -124,53 +122,39 @@ def test_a_bomb_is_an_invalid_file(vector_store: VectorStore) -> None:
     assert store_file.last_error["code"] == "invalid_file"
 
 
-@pytest.fixture
-def endless_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A stand-in for the interpreter that never ends; it writes its process id to the pipe that is returned."""
-    script, pipe = tmp_path / "endless", tmp_path / "pipe"
-    os.mkfifo(pipe)
-    script.write_text(f"#!/bin/sh\necho $$ > {pipe}\nexec sleep 600\n")
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(sys, "executable", str(script))
-    return pipe
-
-
-def assert_dead(pid: int) -> None:
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
-
-
 def test_a_child_that_does_not_end_is_killed(
-    vector_store: VectorStore, endless_child: Path, monkeypatch: pytest.MonkeyPatch
+    vector_store: VectorStore, endless_child: EndlessChild, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest, "READ_SECONDS", 1)
+    monkeypatch.setattr(ingest, "READ_SECONDS", 3)  # time enough for it to say who it is
     store_file = waiting_file(vector_store)
     claim = claim_one()
 
-    async def run() -> int:
-        task = asyncio.ensure_future(process(claim))
-        pid = int(await asyncio.to_thread(endless_child.read_text))
-        await task
-        return pid
+    async def read_in_vain() -> None:
+        reading = asyncio.create_task(process(claim))
+        await endless_child.started()
+        await reading
 
-    assert_dead(async_to_sync(run)())
+    run_async(read_in_vain)
+    endless_child.assert_dead()
     store_file.refresh_from_db()
     assert store_file.last_error == {"code": "invalid_file", "message": "The file takes too long to read."}
 
 
-def test_cancelled_the_child_is_killed_and_the_file_waits(vector_store: VectorStore, endless_child: Path) -> None:
+def test_cancelled_the_child_is_killed_and_the_file_waits(
+    vector_store: VectorStore, endless_child: EndlessChild
+) -> None:
     store_file = waiting_file(vector_store)
     claim = claim_one()
 
-    async def cancel_in_the_middle() -> int:
-        task = asyncio.ensure_future(process(claim))
-        pid = int(await asyncio.to_thread(endless_child.read_text))
-        task.cancel()
+    async def cancel_in_the_middle() -> None:
+        reading = asyncio.create_task(process(claim))
+        await endless_child.started()
+        reading.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await task
-        return pid
+            await reading
 
-    assert_dead(async_to_sync(cancel_in_the_middle)())
+    run_async(cancel_in_the_middle)
+    endless_child.assert_dead()
     release(claim)
     store_file.refresh_from_db()
     assert (store_file.status, store_file.claimed_until) == ("in_progress", None)

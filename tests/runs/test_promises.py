@@ -19,6 +19,7 @@ from streaming import journal
 from streaming.models import Event
 from tests.conftest import ApiClient
 from tests.fold import fetched, fold
+from tests.loops import PATIENCE_SECONDS
 from tests.runs.conftest import GET_WEATHER, Execute, ask
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -133,7 +134,7 @@ def test_p5_one_active_run_per_thread(alice: ApiClient) -> None:
     """Twenty at once: one is accepted, the others get the contract's text, whatever the code looked at before."""
     assistant = alice.make("/assistants", {"model": "scripted"})
     thread = alice.make("/threads", {"messages": [{"role": "user", "content": "Hello"}]})
-    gate = threading.Barrier(20)
+    gate = threading.Barrier(20, timeout=PATIENCE_SECONDS)
 
     def create(_: int) -> tuple[int, str]:
         gate.wait()

@@ -26,8 +26,8 @@ from runs.models import Run, Worker
 from runs.runner import Runner
 from streaming.models import Event
 from tests.conftest import ApiClient
-from tests.loops import run_async
-from tests.runs.conftest import GET_WEATHER, ask
+from tests.loops import PATIENCE_SECONDS, run_async, until
+from tests.runs.conftest import GET_WEATHER, EndlessChild, ask
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -69,11 +69,6 @@ def running(work: Callable[[Runner], Awaitable[None]], *, slots: int = 4, drain:
     run_async(on_loop)
 
 
-async def until(true: Callable[[], bool]) -> None:
-    while not await asyncio.to_thread(true):
-        await asyncio.sleep(0.01)
-
-
 def has(run: Run, status: str) -> Callable[[], bool]:
     return lambda: Run.objects.filter(pk=run.pk, status=status).exists()
 
@@ -103,8 +98,7 @@ def test_a_bell_starts_a_run(alice: ApiClient) -> None:
 
 async def idle(here: Runner) -> None:
     """The runner has looked for work and waits: from now on only a bell can tell it of some."""
-    while not (here._run_bell._waiters and here._file_bell._waiters):
-        await asyncio.sleep(0.01)
+    await until(lambda: bool(here._run_bell._waiters and here._file_bell._waiters), on_loop=True)
 
 
 def test_a_bell_cancels_a_run(alice: ApiClient) -> None:
@@ -206,7 +200,7 @@ def test_draining_hands_back_what_does_not_end_in_time(alice: ApiClient) -> None
 
 def test_draining_lets_finish_what_can(alice: ApiClient) -> None:
     _, run = ask(alice, "!slow 40 !long 12")
-    running(lambda here: until(streams(run)), drain=20)
+    running(lambda here: until(streams(run)), drain=PATIENCE_SECONDS)
     assert Run.objects.get(pk=run.pk).status == "completed"
 
 
@@ -227,7 +221,7 @@ def test_what_is_claimed_while_the_draining_begins_goes_back(alice: ApiClient) -
 
     def block() -> None:
         busy.set()
-        go.wait(20)
+        assert go.wait(PATIENCE_SECONDS)
 
     async def work() -> None:
         here = Runner(4)
@@ -235,10 +229,9 @@ def test_what_is_claimed_while_the_draining_begins_goes_back(alice: ApiClient) -
         await idle(here)
         await asyncio.to_thread(ask, alice, "!stall")
         blocked = asyncio.create_task(here.writer.run(block))
-        await asyncio.to_thread(busy.wait, 20)
+        await asyncio.to_thread(busy.wait, PATIENCE_SECONDS)
         here.wake()
-        while not here.writer._jobs:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(here.writer._jobs) == 2, on_loop=True)  # a claim of runs and one of files
         await here.drain(0)
         go.set()
         await asyncio.gather(blocked, life)
@@ -300,18 +293,44 @@ def test_a_bell_starts_the_reading_of_a_file(alice: ApiClient) -> None:
     running(work)
 
 
-def test_draining_hands_back_files_at_once(alice: ApiClient) -> None:
+def test_draining_hands_back_files_at_once(alice: ApiClient, endless_child: EndlessChild) -> None:
     """Otherwise their next reader would wait until the claim runs out, a minute."""
-    file = stored(alice, b"High tide comes twice a day. " * 200_000)
+    file = stored(alice)
 
     async def work(here: Runner) -> None:
-        await until(lambda: VectorStoreFile.objects.filter(pk=file.pk, claimed_until__isnull=False).exists())
-        await until(lambda: bool(here.file_tasks))
+        await endless_child.started()
+        assert here.file_tasks
 
     running(work)
     left = VectorStoreFile.objects.get(pk=file.pk)
     assert (left.status, left.claimed_until) == ("in_progress", None)
     assert [claim.store_file_id for claim in ingest.claim_files("worker_b", 9)].count(file.pk) == 1
+
+
+def test_files_that_are_claimed_while_the_draining_begins_go_back(alice: ApiClient) -> None:
+    busy, go = threading.Event(), threading.Event()
+
+    def block() -> None:
+        busy.set()
+        assert go.wait(PATIENCE_SECONDS)
+
+    async def work() -> None:
+        here = Runner(4)
+        life = asyncio.create_task(here.run())
+        await idle(here)
+        await asyncio.to_thread(stored, alice)
+        blocked = asyncio.create_task(here.writer.run(block))
+        await asyncio.to_thread(busy.wait, PATIENCE_SECONDS)
+        here.wake()
+        await until(lambda: len(here.writer._jobs) == 2, on_loop=True)
+        await here.drain(0)
+        go.set()
+        await asyncio.gather(blocked, life)
+        assert here.file_tasks == {}
+
+    run_async(work)
+    left = set(VectorStoreFile.objects.values_list("status", "claimed_until", "epoch"))
+    assert left == {("in_progress", None, 1)}
 
 
 def rename(old: str, new: str) -> None:

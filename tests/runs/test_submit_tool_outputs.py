@@ -15,6 +15,7 @@ from runs.models import Run
 from streaming.models import Event
 from tests.conftest import ApiClient
 from tests.fold import fetched, fold
+from tests.loops import PATIENCE_SECONDS
 from tests.runs.conftest import GET_WEATHER, ask
 
 
@@ -139,7 +140,7 @@ def test_foreign_runs_are_404(alice: ApiClient, charlie: ApiClient) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_of_several_at_once_one_wins(alice: ApiClient) -> None:
     run = waiting(alice, "call_a")
-    gate = threading.Barrier(6)
+    gate = threading.Barrier(6, timeout=PATIENCE_SECONDS)
 
     def send(number: int) -> tuple[int, str]:
         gate.wait()

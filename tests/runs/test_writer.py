@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from pytest_django.fixtures import Settings
 
 from assistants.models import Project, Thread
@@ -17,7 +17,7 @@ from runs.writer import ATTEMPTS, Writer
 from streaming import journal
 from streaming.journal import Draft
 from streaming.models import Event
-from tests.loops import run_async
+from tests.loops import PATIENCE_SECONDS, run_async
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,14 +31,14 @@ class Gate:
 
     def __call__(self) -> None:
         self.busy.set()
-        assert self.go.wait(20)
+        assert self.go.wait(PATIENCE_SECONDS)
 
 
 async def together(writer: Writer, *works: Callable[[], Any], urgent: bool = True) -> list[Any]:
     """The outcomes of `works`, all of which waited for the writer at the same time."""
     gate = Gate()
     first = asyncio.create_task(writer.run(gate))
-    await asyncio.to_thread(gate.busy.wait, 20)
+    await asyncio.to_thread(gate.busy.wait, PATIENCE_SECONDS)
     tasks = [asyncio.create_task(writer.run(work, urgent=urgent)) for work in works]
     await asyncio.sleep(0)  # lets each of them ask
     gate.go.set()
@@ -112,6 +112,20 @@ def test_what_may_work_a_moment_later_is_tried_again(writer: Writer) -> None:
     assert run_async(lambda: writer.run(locked_at_first)) == ATTEMPTS
 
 
+def test_a_connection_that_breaks_while_it_is_idle_loses_nothing(writer: Writer) -> None:
+    """As when the database restarts: the writer is all that a process writes its runs with, and must outlive it."""
+
+    def break_it() -> None:
+        transaction.on_commit(lambda: connection.connection.close())
+
+    async def work() -> None:
+        await writer.run(break_it)
+        await writer.run(lambda: project("kept"))
+
+    run_async(work)
+    assert names() == {"kept"}
+
+
 def test_the_answer_comes_after_the_commit(writer: Writer) -> None:
     async def work() -> None:
         await writer.run(lambda: project("Atlas"))
@@ -135,7 +149,7 @@ def test_who_is_cancelled_does_not_undo_the_work(writer: Writer) -> None:
     async def work() -> None:
         gate = Gate()
         first = asyncio.create_task(writer.run(gate))
-        await asyncio.to_thread(gate.busy.wait, 20)
+        await asyncio.to_thread(gate.busy.wait, PATIENCE_SECONDS)
         second = asyncio.create_task(writer.run(lambda: project("kept")))
         await asyncio.sleep(0)
         second.cancel()
@@ -170,7 +184,7 @@ def test_stopping_commits_what_waits() -> None:
     async def work() -> None:
         gate = Gate()
         first = asyncio.create_task(writer.run(gate))
-        await asyncio.to_thread(gate.busy.wait, 20)
+        await asyncio.to_thread(gate.busy.wait, PATIENCE_SECONDS)
         waiting = [asyncio.create_task(writer.run(lambda n=n: project(str(n)), urgent=False)) for n in range(3)]  # type: ignore[misc]
         await asyncio.sleep(0)
         stopping = asyncio.create_task(asyncio.to_thread(writer.stop))

@@ -22,7 +22,7 @@ from streaming import journal, sse
 from streaming.follow import ThreadDeleted, follow, hub
 from streaming.journal import Draft, Entry
 from streaming.models import Event
-from tests.loops import run_async
+from tests.loops import PATIENCE_SECONDS, run_async
 from tests.streaming.conftest import RUN, drafts
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,7 +49,7 @@ def test_p1_durable_before_visible(thread: Thread) -> None:
     def slow_transaction() -> None:
         journal.append(thread.pk, drafts(3))
         appended.set()
-        assert commit.wait(20)
+        assert commit.wait(PATIENCE_SECONDS)
 
     def failing_transaction() -> None:
         journal.append(thread.pk, drafts(2))
@@ -63,7 +63,7 @@ def test_p1_durable_before_visible(thread: Thread) -> None:
             with pytest.raises(ValueError, match="taken back"):
                 await writer.run(failing_transaction)
             writing = asyncio.create_task(writer.run(slow_transaction))
-            await in_thread(partial(appended.wait, 20))
+            await in_thread(partial(appended.wait, PATIENCE_SECONDS))
             for _ in range(5):
                 assert await anext(batches) == (), "seen before its commit"
             commit.set()
@@ -103,7 +103,7 @@ def test_p1_a_bell_carries_only_what_is_committed(thread: Thread) -> None:
 
 def test_p3_one_order_without_gaps(thread: Thread) -> None:
     """Many writers, some of whom fail after they took their numbers: 1…n in the log, in commit order."""
-    gate = threading.Barrier(8)
+    gate = threading.Barrier(8, timeout=PATIENCE_SECONDS)
 
     def write(worker: int) -> int:
         chance = random.Random(worker)
