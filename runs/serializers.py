@@ -337,8 +337,8 @@ def _without_content(call: FileSearchCall) -> FileSearchCall:
 # What clients send ---------------------------------------------------------------------------------------------------
 
 
-def Include(**kwargs: Any) -> Array:
-    return Array(Enum(INCLUDE_CONTENT), of="strings", required=False, allow_null=True, **kwargs)
+def Include() -> Array:
+    return Array(Enum(INCLUDE_CONTENT), of="strings", required=False)
 
 
 class RunFields(ClosedSerializer):

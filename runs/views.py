@@ -19,13 +19,14 @@ from assistants.models.assistant import auto
 from assistants.pagination import paginate
 from assistants.serializers.message import MetadataChanges
 from assistants.serializers.refusals import at, unsupported_value
-from assistants.views.resource import ResourceViewSet
+from assistants.views.resource import ResourceViewSet, takes
 from runs import transitions
 from runs.completers import CompleterError, catalogue
 from runs.completers.providers import completer_for
 from runs.models import Run
 from runs.serializers import (
     INCLUDE_CONTENT,
+    Include,
     ModelList,
     ModelObject,
     RunInput,
@@ -46,6 +47,9 @@ logger = logging.getLogger(__name__)
 
 POLL_HEADERS = {"openai-poll-after-ms": "200"}
 """Without it every `*_and_poll` helper of the SDKs waits a second between two looks (contract 7)."""
+
+
+INCLUDE = {"include[]": Include()}
 
 
 def included(request: Request) -> list[str]:
@@ -139,18 +143,20 @@ class RunViewSet(ResourceViewSet):
             transitions.expire_overdue(active)
         return paginate(Run.objects.filter(thread=thread), request, run_object)
 
+    @takes(RunInput, query=INCLUDE)
     def create(self, request: Request, thread_id: str) -> Answer[RunObject] | EventStream:
         thread = find_thread(self.project, thread_id)
-        data = self.body(RunInput)
+        data = self.body()
         assistant = self.assistant(data["assistant_id"])
         run = new_run(assistant, data, included(request))
         run.thread = thread
         created = transitions.create_run(thread, run, data.get("additional_messages") or ())
         return self.answer(created, data.get("stream"))
 
+    @takes(ThreadRunInput, query=INCLUDE)
     def create_with_thread(self, request: Request) -> Answer[RunObject] | EventStream:
         """POST /threads/runs"""
-        data = self.body(ThreadRunInput)
+        data = self.body()
         assistant = self.assistant(data["assistant_id"])
         run = new_run(assistant, data, included(request))
         created = transitions.create_thread_and_run(
@@ -161,24 +167,28 @@ class RunViewSet(ResourceViewSet):
     def retrieve(self, request: Request, thread_id: str, run_id: str) -> Answer[RunObject]:
         return Answer(run_object(self.find(thread_id, run_id)), headers=POLL_HEADERS)
 
+    @takes(MetadataChanges)
     def modify(self, request: Request, thread_id: str, run_id: str) -> Answer[RunObject]:
         run = self.find(thread_id, run_id)
-        changed = transitions.modify_run(run, self.body(MetadataChanges).get("metadata", {}))
+        changed = transitions.modify_run(run, self.body().get("metadata", {}))
         return Answer(run_object(changed))
 
     def cancel(self, request: Request, thread_id: str, run_id: str) -> Answer[RunObject]:
         return Answer(run_object(transitions.cancel_run(self.find(thread_id, run_id))), headers=POLL_HEADERS)
 
+    @takes(ToolOutputs)
     def submit_tool_outputs(self, request: Request, thread_id: str, run_id: str) -> Answer[RunObject] | EventStream:
         run = self.find(thread_id, run_id)
-        data = self.body(ToolOutputs)
+        data = self.body()
         return self.answer(transitions.submit_tool_outputs(run, data["tool_outputs"]), data.get("stream"))
 
+    @takes(query=INCLUDE)
     def steps(self, request: Request, thread_id: str, run_id: str) -> Answer[Page[StepObject]]:
         run = self.find(thread_id, run_id)
         with_content = bool(included(request))
         return paginate(run.steps.all(), request, lambda step: step_object(step, run, with_content=with_content))
 
+    @takes(query=INCLUDE)
     def step(self, request: Request, thread_id: str, run_id: str, step_id: str) -> Answer[StepObject]:
         run = self.find(thread_id, run_id)
         step = run.steps.filter(pk=step_id).first()

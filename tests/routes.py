@@ -30,6 +30,7 @@ from assistants.serializers.fields import (
 from assistants.serializers.message import PARTS, Content
 from assistants.serializers.search import FILTER, OuterFilter
 from assistants.serializers.vector_store import FileBatchInput
+from assistants.views.resource import taken
 
 CURSORS = ("after", "before")
 Ids = Mapping[str, str]
@@ -55,10 +56,7 @@ class Route:
     @property
     def body(self) -> type[ClosedSerializer] | None:
         """The serializer of its body; None where it reads none."""
-        if match := re.search(r"self\.body\((\w+)\)", self.source):
-            serializer: type[ClosedSerializer] = self.action.__globals__[match[1]]
-            return serializer
-        return None
+        return taken(self.action).body
 
     @property
     def path_names(self) -> list[str]:
@@ -70,7 +68,7 @@ class Route:
 
     @property
     def query_names(self) -> list[str]:
-        named = re.findall(r"""query_params\.get\("(\w+)"\)""", self.source)
+        named = taken(self.action).query
         return [*named, *CURSORS] if self.is_list else named
 
     def at(self, ids: Ids) -> str:

@@ -17,7 +17,7 @@ from assistants.rows import hold
 from assistants.serializers.assistant import AssistantChanges, AssistantInput, AssistantObject, assistant_object
 from assistants.serializers.fields import merge_metadata
 from assistants.serializers.file import deletion_object
-from assistants.views.resource import ResourceViewSet
+from assistants.views.resource import ResourceViewSet, takes
 
 
 def columns(data: dict[str, Any]) -> dict[str, Any]:
@@ -36,8 +36,9 @@ class AssistantViewSet(ResourceViewSet):
     def list(self, request: Request) -> Answer[Page[AssistantObject]]:
         return paginate(Assistant.objects.filter(project=self.project), request, assistant_object)
 
+    @takes(AssistantInput)
     def create(self, request: Request) -> Answer[AssistantObject]:
-        data = columns(self.body(AssistantInput))
+        data = columns(self.body())
         data["metadata"] = data.get("metadata") or {}
         with transaction.atomic():
             data["tool_resources"] = stores.resolve_tool_resources(self.project, data.get("tool_resources"))
@@ -47,8 +48,9 @@ class AssistantViewSet(ResourceViewSet):
     def retrieve(self, request: Request, assistant_id: str) -> Answer[AssistantObject]:
         return Answer(assistant_object(self.find(assistant_id)))
 
+    @takes(AssistantChanges)
     def modify(self, request: Request, assistant_id: str) -> Answer[AssistantObject]:
-        data = columns(self.body(AssistantChanges))
+        data = columns(self.body())
         with transaction.atomic():
             hold(Assistant.objects.filter(project=self.project, pk=assistant_id))
             assistant = self.find(assistant_id)

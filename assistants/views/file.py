@@ -12,9 +12,10 @@ from assistants.answers import Answer, Deletion, Page
 from assistants.models import File
 from assistants.pagination import paginate
 from assistants.parsers import StrictJSONParser, UploadParser
+from assistants.serializers.fields import Integer, String
 from assistants.serializers.file import FileInput, FileObject, deletion_object, file_object
 from assistants.storage import delete_file, store_file
-from assistants.views.resource import ResourceViewSet
+from assistants.views.resource import ResourceViewSet, takes
 
 LIMIT = 10_000
 
@@ -28,14 +29,16 @@ class FileViewSet(ResourceViewSet):
             raise stores.no_such_file(id)
         return file
 
+    @takes(query={"limit": Integer(min=1, max=LIMIT, required=False), "purpose": String(required=False)})
     def list(self, request: Request) -> Answer[Page[FileObject]]:
         files = stores.files_of(self.project)
         purpose = request.query_params.get("purpose")
         shown = files.filter(purpose=purpose) if purpose else files
         return paginate(shown, request, file_object, scope=files, default=LIMIT, maximum=LIMIT)
 
+    @takes(FileInput)
     def create(self, request: Request) -> Answer[FileObject]:
-        data = self.body(FileInput)
+        data = self.body()
         upload = data["file"]
         file = store_file(
             self.project,

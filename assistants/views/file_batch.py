@@ -9,6 +9,7 @@ from assistants import file_batches, stores
 from assistants.answers import Answer, Page
 from assistants.models import FileBatch, FileStatus, VectorStoreFile
 from assistants.pagination import paginate, parse_choice
+from assistants.serializers.fields import Enum
 from assistants.serializers.tools import chunk_sizes
 from assistants.serializers.vector_store import (
     FileBatchInput,
@@ -17,7 +18,7 @@ from assistants.serializers.vector_store import (
     file_batch_object,
     vector_store_file_object,
 )
-from assistants.views.resource import ResourceViewSet
+from assistants.views.resource import ResourceViewSet, takes
 from assistants.views.vector_store import POLL
 
 
@@ -28,9 +29,10 @@ class FileBatchViewSet(ResourceViewSet):
     def answer(self, batch: FileBatch) -> Answer[FileBatchObject]:
         return Answer(file_batch_object(batch, file_batches.contents_of(batch)), headers=POLL)
 
+    @takes(FileBatchInput)
     def create(self, request: Request, vector_store_id: str) -> Answer[FileBatchObject]:
         store = stores.find_store(self.project, vector_store_id)
-        data = self.body(FileBatchInput)
+        data = self.body()
         wanted = data.get("files") or [{**data, "file_id": id} for id in data["file_ids"]]
         files = stores.find_files(self.project, [one["file_id"] for one in wanted])
         attachments = [
@@ -48,6 +50,7 @@ class FileBatchViewSet(ResourceViewSet):
         file_batches.cancel_batch(batch)
         return self.answer(batch)
 
+    @takes(query={"filter": Enum(*FileStatus.values, required=False)})
     def files(self, request: Request, vector_store_id: str, batch_id: str) -> Answer[Page[VectorStoreFileObject]]:
         store_files = VectorStoreFile.objects.filter(batches=self.find(vector_store_id, batch_id))
         status = parse_choice(request, "filter", tuple(FileStatus.values))

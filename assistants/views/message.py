@@ -13,10 +13,10 @@ from assistants.errors import not_found
 from assistants.models import Message
 from assistants.pagination import paginate
 from assistants.rows import hold
-from assistants.serializers.fields import merge_metadata
+from assistants.serializers.fields import String, merge_metadata
 from assistants.serializers.file import deletion_object
 from assistants.serializers.message import MessageInput, MessageObject, MetadataChanges, message_object
-from assistants.views.resource import ResourceViewSet
+from assistants.views.resource import ResourceViewSet, takes
 
 
 class MessageViewSet(ResourceViewSet):
@@ -28,6 +28,7 @@ class MessageViewSet(ResourceViewSet):
             raise not_found("message", id)
         return message
 
+    @takes(query={"run_id": String(required=False)})
     def list(self, request: Request, thread_id: str) -> Answer[Page[MessageObject]]:
         thread = find_thread(self.project, thread_id)
         messages = Message.objects.filter(thread=thread)
@@ -36,15 +37,17 @@ class MessageViewSet(ResourceViewSet):
             shown = shown.filter(run_id=run_id)
         return paginate(shown, request, message_object, scope=messages)
 
+    @takes(MessageInput)
     def create(self, request: Request, thread_id: str) -> Answer[MessageObject]:
         thread = find_thread(self.project, thread_id)
-        return Answer(message_object(add_message(thread, self.body(MessageInput))))
+        return Answer(message_object(add_message(thread, self.body())))
 
     def retrieve(self, request: Request, thread_id: str, message_id: str) -> Answer[MessageObject]:
         return Answer(message_object(self.find(thread_id, message_id)))
 
+    @takes(MetadataChanges)
     def modify(self, request: Request, thread_id: str, message_id: str) -> Answer[MessageObject]:
-        data = self.body(MetadataChanges)
+        data = self.body()
         with transaction.atomic():
             hold(Message.objects.filter(thread__project=self.project, pk=message_id))
             message = self.find(thread_id, message_id)

@@ -1,7 +1,12 @@
-"""What the viewsets of /v1 share: whose project it is, and a body that has passed its serializer."""
+"""What the viewsets of /v1 share: whose project it is, and a body that has passed its serializer.
+
+A view says what it `takes` and, as its return type, what it answers (assistants/answers.py).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from io import SEEK_END
 from typing import Any
 
@@ -13,7 +18,33 @@ from rest_framework.viewsets import ViewSet
 from assistants.authentication import project_of
 from assistants.models import Project
 from assistants.parsers import check_address
-from assistants.serializers.fields import ClosedSerializer
+from assistants.serializers.fields import ClosedSerializer, WireField
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a request may bring besides the ids in its path: a body, and parameters of the query by their names."""
+
+    body: type[ClosedSerializer] | None = None
+    query: Mapping[str, WireField] = field(default_factory=dict)
+
+
+def takes[View: Callable[..., Any]](
+    body: type[ClosedSerializer] | None = None, *, query: Mapping[str, WireField] | None = None
+) -> Callable[[View], View]:
+    """What every list takes (contract 1.4) need not be named by it; what it names has precedence."""
+
+    def mark(view: View) -> View:
+        view.taken = Taken(body, query or {})  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def taken(view: Callable[..., Any]) -> Taken:
+    """What `view` takes: nothing, if it does not say."""
+    said: Taken = getattr(view, "taken", Taken())
+    return said
 
 
 class ResourceViewSet(ViewSet):
@@ -23,8 +54,10 @@ class ResourceViewSet(ViewSet):
     def project(self) -> Project:
         return project_of(self.request)
 
-    def body(self, serializer: type[ClosedSerializer]) -> dict[str, Any]:
-        """The request's body as `serializer` understands it. ValidationError says what is wrong and where."""
+    def body(self) -> dict[str, Any]:
+        """The request's body as the view takes it. ValidationError says what is wrong and where."""
+        serializer = taken(getattr(self, str(self.action))).body
+        assert serializer is not None
         assert isinstance(self.request.data, dict)  # all our parsers make one
         body = {**self.request.data, **self.request.FILES.dict()}
         validated: dict[str, Any] = serializer().run_validation(body)

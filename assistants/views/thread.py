@@ -16,7 +16,7 @@ from assistants.rows import hold
 from assistants.serializers.fields import merge_metadata
 from assistants.serializers.file import deletion_object
 from assistants.serializers.thread import ThreadChanges, ThreadInput, ThreadObject, thread_object
-from assistants.views.resource import ResourceViewSet
+from assistants.views.resource import ResourceViewSet, takes
 
 
 class ThreadViewSet(ResourceViewSet):
@@ -24,15 +24,17 @@ class ThreadViewSet(ResourceViewSet):
         threads = Thread.objects.filter(project=self.project)
         return paginate(threads, request, lambda thread: thread_object(thread, long=True))
 
+    @takes(ThreadInput)
     def create(self, request: Request) -> Answer[ThreadObject]:
-        thread = create_thread(self.project, self.body(ThreadInput))
+        thread = create_thread(self.project, self.body())
         return Answer(thread_object(thread, long=False))
 
     def retrieve(self, request: Request, thread_id: str) -> Answer[ThreadObject]:
         return Answer(thread_object(find_thread(self.project, thread_id), long=True))
 
+    @takes(ThreadChanges)
     def modify(self, request: Request, thread_id: str) -> Answer[ThreadObject]:
-        data = self.body(ThreadChanges)
+        data = self.body()
         with transaction.atomic():
             hold(Thread.objects.filter(project=self.project, pk=thread_id))
             thread = find_thread(self.project, thread_id)

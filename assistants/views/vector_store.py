@@ -16,7 +16,7 @@ from assistants.pagination import envelope, page, paginate, parse_choice
 from assistants.retrieval import index
 from assistants.retrieval.search import rewritten, search_together
 from assistants.rows import hold
-from assistants.serializers.fields import merge_metadata
+from assistants.serializers.fields import Enum, merge_metadata
 from assistants.serializers.file import deletion_object
 from assistants.serializers.search import SearchInput, SearchResultsObject, search_results_object
 from assistants.serializers.vector_store import (
@@ -31,7 +31,7 @@ from assistants.serializers.vector_store import (
     vector_store_file_object,
     vector_store_object,
 )
-from assistants.views.resource import ResourceViewSet
+from assistants.views.resource import ResourceViewSet, takes
 
 POLL = {"openai-poll-after-ms": "200"}
 """How often the SDKs' polling helpers ask; without it they wait a second each time (contract 7)."""
@@ -51,8 +51,9 @@ class VectorStoreViewSet(ResourceViewSet):
         contents = stores.contents_of(found)
         return envelope([vector_store_object(store, contents[store.id]) for store in found], has_more)
 
+    @takes(VectorStoreInput)
     def create(self, request: Request) -> Answer[VectorStoreObject]:
-        data = self.body(VectorStoreInput)
+        data = self.body()
         store = stores.create_store(
             self.project,
             name=data.get("name"),
@@ -67,8 +68,9 @@ class VectorStoreViewSet(ResourceViewSet):
     def retrieve(self, request: Request, vector_store_id: str) -> Answer[VectorStoreObject]:
         return Answer(vector_store_object(stores.find_store(self.project, vector_store_id)))
 
+    @takes(VectorStoreChanges)
     def modify(self, request: Request, vector_store_id: str) -> Answer[VectorStoreObject]:
-        data = self.body(VectorStoreChanges)
+        data = self.body()
         with transaction.atomic():
             hold(VectorStore.objects.filter(project=self.project, pk=vector_store_id))
             store = stores.find_store(self.project, vector_store_id)
@@ -82,9 +84,10 @@ class VectorStoreViewSet(ResourceViewSet):
             store.save(update_fields=["name", "expires_after_days", "last_active_at", "metadata"])
         return Answer(vector_store_object(store))
 
+    @takes(SearchInput)
     def search(self, request: Request, vector_store_id: str) -> Answer[SearchResultsObject]:
         store = stores.find_store(self.project, vector_store_id)
-        data = self.body(SearchInput)
+        data = self.body()
         stores.refuse_expired(store)
         queries = [rewritten(query) for query in data["query"]] if data.get("rewrite_query") else data["query"]
         passages = search_together(
@@ -113,15 +116,17 @@ class VectorStoreFileViewSet(ResourceViewSet):
     def answer(self, store_file: VectorStoreFile) -> Answer[VectorStoreFileObject]:
         return Answer(vector_store_file_object(store_file), headers=POLL)
 
+    @takes(query={"filter": Enum(*FileStatus.values, required=False)})
     def list(self, request: Request, vector_store_id: str) -> Answer[Page[VectorStoreFileObject]]:
         store_files = VectorStoreFile.objects.filter(vector_store=stores.find_store(self.project, vector_store_id))
         status = parse_choice(request, "filter", tuple(FileStatus.values))
         shown = store_files.filter(status=status) if status else store_files
         return paginate(shown, request, vector_store_file_object, scope=store_files, key="file_id")
 
+    @takes(StoreFileInput)
     def create(self, request: Request, vector_store_id: str) -> Answer[VectorStoreFileObject]:
         store = stores.find_store(self.project, vector_store_id)
-        data = self.body(StoreFileInput)
+        data = self.body()
         (file,) = stores.find_files(self.project, [data["file_id"]])
         return self.answer(
             stores.attach(
@@ -138,8 +143,9 @@ class VectorStoreFileViewSet(ResourceViewSet):
         text = index.text_of(store_file.pk) if store_file.status == FileStatus.COMPLETED else ""
         return Answer(file_content_object(text))
 
+    @takes(StoreFileChanges)
     def modify(self, request: Request, vector_store_id: str, file_id: str) -> Answer[VectorStoreFileObject]:
-        data = self.body(StoreFileChanges)
+        data = self.body()
         store_file = self.find(vector_store_id, file_id)
         store_file.attributes = data["attributes"] or {}
         store_file.save(update_fields=["attributes"])
