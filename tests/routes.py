@@ -68,7 +68,7 @@ class Route:
 
     @property
     def query_names(self) -> list[str]:
-        named = taken(self.action).query
+        named = list(taken(self.action).query)
         return [*named, *CURSORS] if self.is_list else named
 
     def at(self, ids: Ids) -> str:
