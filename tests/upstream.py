@@ -55,7 +55,7 @@ ERRORS: dict[str, tuple[int, str, str]] = {
     "500": (500, "The engine broke at http://root:hunter2@10.0.0.1/engine.", "server_error"),
     "503-then-ok": (503, "Loading the model.", "unavailable"),
 }
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 30.0
 
 
 def words(count: int) -> str:

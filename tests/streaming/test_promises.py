@@ -269,19 +269,22 @@ def test_p8_each_follower_sees_each_event_once_in_order(
         assert seen == list(range(1, TOTAL + 1))
 
 
-def test_p8_events_between_reading_and_listening_are_not_lost(thread: Thread, use_layer: Callable[..., None]) -> None:
-    """The seam: what is committed right after the follower's first read must come at once.
+def test_p8_events_between_reading_and_listening_are_not_lost(
+    thread: Thread, use_layer: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The seam: what is committed right after the follower's first read must come without a poll.
 
-    The layer works and the poll is a second away: it is the order, join before read, that brings the event.
+    The layer works and nothing polls: it is the order, join before read, that brings the event.
     """
+    monkeypatch.setattr("streaming.follow.POLL_SECONDS", 1000)
     use_layer("channels.layers.InMemoryChannelLayer", capacity=10_000)
     append(thread, drafts(1))
 
     async def scenario() -> list[int]:
-        async with aclosing(follow(thread.pk, 0, 20)) as batches:
+        async with aclosing(follow(thread.pk, 0, 1000)) as batches:
             seen = [entry.seq for entry in await anext(batches)]
             await in_thread(partial(append, thread, drafts(1)))
-            async with asyncio.timeout(0.9):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while seen[-1] < 2:
                     seen += [entry.seq for entry in await anext(batches)]
         return seen
