@@ -6,27 +6,35 @@ Ready when `GET /v1/assistants` answers, as the README says. What it prints is k
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 import httpx
 
+from tests.loops import PATIENCE_SECONDS
+
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "sk-test-001"
-START_SECONDS = 60.0
-STOP_SECONDS = 30.0
+START_SECONDS = 3 * PATIENCE_SECONDS
+STOP_SECONDS = PATIENCE_SECONDS
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port below those that systems hand out for outgoing connections and for port 0: nobody takes it meanwhile."""
+    for _ in range(100):
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")
 
 
 class KumosProcess:
@@ -40,6 +48,8 @@ class KumosProcess:
         self.url = f"http://127.0.0.1:{self.port}"
         self.settings = {"KUMOS_SCRIPTED_TOKENS_PER_SECOND": "60", "KUMOS_DRAIN_SECONDS": "5", **settings}
         self.log = data_dir / "serve.log"
+        self.temporary = data_dir / "tmp"  # where it was killed, its temporary files stay
+        self.temporary.mkdir()
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -53,16 +63,21 @@ class KumosProcess:
     def start(self) -> None:
         """Returns when the server is ready."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "OLLAMA_"))}
-        env = {**kept, "KUMOS_DATA_DIR": str(self.data_dir), "PORT": str(self.port), **self.settings}
+        own = {"KUMOS_DATA_DIR": str(self.data_dir), "PORT": str(self.port), "TMPDIR": str(self.temporary)}
+        env = {**kept, **own, **self.settings}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "serve"], cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT
             )
         give_up_at = time.monotonic() + START_SECONDS
-        while not self.answers():
-            assert self.process.poll() is None, f"serve ended with {self.process.returncode}:\n{self.output()}"
-            assert time.monotonic() < give_up_at, f"serve is not ready:\n{self.output()}"
-            time.sleep(0.05)
+        try:
+            while not self.answers():
+                assert self.process.poll() is None, f"serve ended with {self.process.returncode}:\n{self.output()}"
+                assert time.monotonic() < give_up_at, f"serve is not ready:\n{self.output()}"
+                time.sleep(0.05)
+        except BaseException:
+            self.kill()
+            raise
 
     def answers(self) -> bool:
         with self.client(timeout=5) as client:
@@ -99,7 +114,12 @@ class KumosProcess:
     def _end(self, number: signal.Signals) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(STOP_SECONDS)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"serve does not stop:\n{self.output()}") from None
 
     def restart(self) -> None:
         """Whatever it takes, on the same data and port."""

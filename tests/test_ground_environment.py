@@ -1,4 +1,4 @@
-"""bin/environment and the pins it installs: what `make` does before any Python of ours runs."""
+"""bin/environment, the pins it installs, and bin/system-packages: what `make` does before any Python of ours runs."""
 
 from __future__ import annotations
 
@@ -87,6 +87,36 @@ def test_an_install_that_failed_is_tried_again(clone: Path) -> None:
     assert environment(clone).returncode != 0
     assert environment(clone).returncode != 0
     assert len((clone / "installs").read_text().splitlines()) == 2
+
+
+def system_packages(clone: Path, apt: str) -> subprocess.CompletedProcess[str]:
+    """On a machine where nothing is installed: `apt` is what its apt-get does. What it was asked is in `asked`."""
+    path = clone / "nothing"
+    script(path / "id", "echo 0")
+    script(path / "sleep", "")
+    script(path / "apt-get", f'echo "$1" >> {clone}/asked; {apt}')
+    return subprocess.run(
+        ["/bin/sh", "bin/system-packages"], cwd=clone, env={"PATH": str(path)}, capture_output=True, text=True
+    )
+
+
+def test_a_mirror_or_a_lock_that_fails_for_a_moment_is_tried_again(clone: Path) -> None:
+    done = system_packages(clone, f"[ -e {clone}/$1 ] || {{ : > {clone}/$1; exit 100; }}")
+    assert done.returncode == 0, done.stderr
+    assert (clone / "asked").read_text().split() == ["update", "install", "update", "install"]
+
+
+def test_lists_that_cannot_be_renewed_may_still_do(clone: Path) -> None:
+    done = system_packages(clone, "[ $1 = install ]")
+    assert done.returncode == 0, done.stderr
+    assert (clone / "asked").read_text().split() == ["update", "install"]
+
+
+def test_an_apt_that_never_works_is_an_error(clone: Path) -> None:
+    done = system_packages(clone, "exit 100")
+    assert done.returncode != 0
+    assert "chromium" in done.stderr
+    assert (clone / "asked").read_text().split() == ["update", "install"] * 5
 
 
 def pins(name: str) -> dict[str, str]:

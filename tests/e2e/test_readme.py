@@ -81,7 +81,9 @@ def test_the_printed_link_logs_in_once(served: KumosProcess) -> None:
     first = httpx.get(link, follow_redirects=True)
     assert first.status_code == 200
     assert first.url.path.startswith("/chat/")
-    assert httpx.get(link, follow_redirects=True).status_code == 410
+    with httpx.Client(follow_redirects=True) as stranger:
+        assert stranger.get(link).status_code == 410
+        assert stranger.get(f"{served.url}/chat/").url.path == "/admin/login/"
 
 
 def test_the_admin_link_is_printed_and_answers(served: KumosProcess) -> None:

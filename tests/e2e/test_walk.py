@@ -59,7 +59,7 @@ def assert_searched_and_answered(story: list[Frame]) -> None:
 def test_the_walk_and_the_same_bytes_during_and_after_the_run(server: KumosProcess) -> None:
     assistant = made(curl(server, "/assistants", '{"model": "scripted", "tools": [{"type": "file_search"}]}'))
     thread = made(curl(server, "/threads", post=True))
-    message = json.dumps({"role": "user", "content": QUESTION})
+    message = json.dumps({"role": "user", "content": f"!slow 30 {QUESTION}"})
     made(curl(server, f"/threads/{thread['id']}/messages", message))
     run = made(curl(server, f"/threads/{thread['id']}/runs", json.dumps({"assistant_id": assistant["id"]})))
     stream = f"/threads/{thread['id']}/runs/{run['id']}/stream"

@@ -65,15 +65,23 @@ def test_a_cancel_reaches_the_worker_by_bell(alice: ApiClient, model: Model, wri
 
 def test_a_cancel_reaches_the_worker_with_its_next_flush(alice: ApiClient, model: Model, writer: Writer) -> None:
     """No bell and no beat: the database alone says it."""
-    more = threading.Event()
-    model.will("Once ", more, *["upon "] * 50, threading.Event())
+    more, again = threading.Event(), threading.Event()
+    model.will("Once ", more, "upon ", again, "a ", threading.Event())
     _, run = ask(alice, "Hello", model="m")
 
     async def work(live: Live) -> None:
+        def refused() -> bool:
+            assert live.executor._turn is not None
+            assert live.executor._turn.message is not None
+            pump = live.executor._turn.message._pump
+            return pump is not None and pump.done() and pump.exception() is not None
+
         task = await live.start()
         await live.until(DELTA)
         await asyncio.to_thread(lambda: transitions.cancel_run(Run.objects.get(pk=run.pk)))
         more.set()
+        await until(refused, on_loop=True)
+        again.set()  # whoever writes next learns it
         await task
 
     assert live(run, writer, work).status == "cancelled"

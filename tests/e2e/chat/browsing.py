@@ -22,14 +22,19 @@ FLAGS = [
 PATIENCE = 60_000  # milliseconds
 QUESTION = "Summarize 'Project Dragon' based on all available files"
 
-# Notes the length of the newest answer each time it changes, so that no growth depends on when a test looks.
+# Notes the length of the newest answer each time it changes, and whether the log was ever busy: so that neither depends
+# on when a test looks.
 RECORD_GROWTH = """() => {
   window.growth = [];
+  window.busy = false;
   new MutationObserver(() => {
     const prose = [...document.querySelectorAll(".answer .prose")].at(-1);
     const length = prose?.textContent.length ?? 0;
     if (length !== (window.growth.at(-1) ?? 0)) window.growth.push(length);
-  }).observe(document.getElementById("transcript"), { subtree: true, childList: true, characterData: true });
+    window.busy ||= document.getElementById("transcript").ariaBusy === "true";
+  }).observe(document.getElementById("transcript"), {
+    subtree: true, childList: true, characterData: true, attributeFilter: ["aria-busy"],
+  });
 }"""
 PROSE = """() => {
   const proses = [...document.querySelectorAll(".answer .prose")].map((prose) => prose.cloneNode(true));

@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from tests.e2e.chat.browsing import (
-    QUESTION,
-    Api,
-)
+from tests.e2e.chat.browsing import QUESTION, Api
+from tests.e2e.events import as_streamed
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
@@ -109,7 +107,7 @@ def test_events_folded_give_what_the_api_answers_and_repeats_change_nothing(
 
     assert plainly(folded["streamed"])["content"] == answer["content"]
     assert not any(folded["again"])
-    assert [plainly(one) for one in folded["runs"]] == [api.get(f"/threads/{thread}/runs/{run}")]
+    assert [plainly(one) for one in folded["runs"]] == [as_streamed(api.get(f"/threads/{thread}/runs/{run}"))]
     steps = api.get(f"/threads/{thread}/runs/{run}/steps", order="asc")["data"]
     assert [one["step_details"] for one in folded["steps"]] == [one["step_details"] for one in steps]
     kinds = [[sorted(part)[1] for part in turn.get("parts", [])] or "message" for turn in folded["turns"]]
