@@ -10,7 +10,8 @@ import itertools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from io import BytesIO
+from typing import IO, Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kumos_site.settings")
 
@@ -19,6 +20,7 @@ from asgiref.sync import ThreadSensitiveContext, sync_to_async
 
 django.setup(set_prefix=False)
 
+from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import FileResponse
@@ -31,17 +33,51 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 THREADS = 4
-_next_thread = itertools.cycle(
-    [ThreadPoolExecutor(1, thread_name_prefix=f"kumos-request-{number}") for number in range(THREADS)]
-).__next__
+LARGE_THREADS = 2
+"""Threads for requests with large bodies: taking an upload apart takes seconds, which others need not wait for."""
+
+
+def in_turn(count: int, name: str) -> Callable[[], ThreadPoolExecutor]:
+    return itertools.cycle([ThreadPoolExecutor(1, thread_name_prefix=f"{name}-{n}") for n in range(count)]).__next__
+
+
+_next_thread = in_turn(THREADS, "kumos-request")
+_next_large_thread = in_turn(LARGE_THREADS, "kumos-large-request")
+
+
+BODY = "kumos.body"
+"""Where a scope holds the request's body as an open file, if the server has put it into one (server.py)."""
+
+
+class Received:
+    """`receive`, and the file in which the body already is."""
+
+    def __init__(self, receive: Receive, body: IO[bytes]) -> None:
+        self.receive = receive
+        self.body = body
+
+    async def __call__(self) -> Mapping[str, Any]:
+        return await self.receive()
 
 
 class PageHandler(ASGIHandler):
     """Django's handler on long-lived threads."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with ThreadSensitiveContext(executor=_next_thread()):
-            await self.handle(scope, receive, send)
+        body = scope["extensions"].get(BODY) if "extensions" in scope else None
+        is_large = body is not None and not isinstance(body, BytesIO)  # Twisted's choice, from 100 kB on
+        async with ThreadSensitiveContext(executor=_next_large_thread() if is_large else _next_thread()):
+            await self.handle(scope, receive if body is None else Received(receive, body), send)
+
+    async def read_body(self, receive: Receive) -> IO[bytes]:
+        """The server's own file instead of a copy of it."""
+        if not isinstance(receive, Received):
+            whole: IO[bytes] = await super().read_body(receive)
+            return whole
+        if (await receive())["type"] == "http.disconnect":
+            receive.body.close()
+            raise RequestAborted
+        return receive.body
 
     async def send_response(self, response: HttpResponseBase, send: Send) -> None:
         if isinstance(response, FileResponse) and response.file_to_stream is not None:

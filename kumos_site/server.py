@@ -1,8 +1,8 @@
-"""daphne's server with what it lacks (design, section 7): the runner on its loop, backpressure, an abort for streams
-that fail, and an orderly stop.
+"""daphne's server with what it lacks (design, section 7): the runner on its loop, large bodies in constant memory,
+backpressure, an abort for streams that fail, and an orderly stop.
 
-Reaches into two private things of daphne, `connections` and a request's `_response_started`; a test covers both and the
-version is pinned.
+Reaches into private things of daphne and Twisted: `connections`, and a request's `content`, `_response_started` and
+`_parsePOSTFormSubmission`; tests cover them and the versions are pinned.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import asyncio
 import logging
 import signal
 from collections.abc import Awaitable, Callable
+from functools import partial
+from io import BytesIO
 from typing import Any
 
 from channels.layers import get_channel_layer
@@ -24,6 +26,8 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from assistants import bell
+from assistants.parsers import FORM_OVERHEAD_BYTES
+from kumos_site.asgi import BODY
 from runs.consumers import RunConsumer
 from runs.runner import Runner
 from streaming import follow
@@ -142,9 +146,18 @@ class Server(DaphneServer):  # type: ignore[misc]
                 del self.connections[protocol]
         return super().kill_all_applications()
 
-    # Streams ------------------------------------------------------------------------------------------------------
+    # Bodies and streams -----------------------------------------------------------------------------------------------
+
+    def protocol_connected(self, protocol: Any) -> None:
+        super().protocol_connected(protocol)
+        protocol._parsePOSTFormSubmission = False  # Twisted would read forms on the loop, in 13 times their memory
+        protocol.handleContentChunk = partial(keep_piece, protocol)
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        if scope["type"] == "http":
+            # daphne would put the whole body, which is in a file by now, into a queue in memory.
+            scope["extensions"] = {BODY: protocol.content}
+            protocol.content = BytesIO()
         queue = super().create_application(protocol, scope)
         instance = self.connections.get(protocol, {}).get("application_instance")
         if instance is not None:
@@ -173,6 +186,13 @@ class Server(DaphneServer):  # type: ignore[misc]
         await super().handle_reply(protocol, message)
         if gate is not None and streams:
             await gate.open.wait()
+
+
+def keep_piece(request: Any, piece: bytes) -> None:
+    """Writes a piece of a body to its file; of one that nothing here accepts, only as much as shows that."""
+    most = max(settings.KUMOS_FILE_BYTES_MAX, settings.KUMOS_BODY_BYTES_MAX) + 2 * FORM_OVERHEAD_BYTES
+    if request.content.tell() <= most:
+        request.content.write(piece)
 
 
 def channel_of(protocol: Any) -> Any:
