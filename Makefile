@@ -1,6 +1,6 @@
 # The face of the repository. Everything is done by the scripts in bin/ and by manage.py.
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint unit e2e test-environment pins
+.PHONY: help serve test lint unit e2e contract test-environment pins
 
 python := .venv/bin/python
 
@@ -12,9 +12,9 @@ serve: ## set up and run Kumos on http://127.0.0.1:3000 (HOST, PORT, KUMOS_DATA_
 	@bin/environment requirements.txt
 	@exec $(python) manage.py serve
 
-test: lint unit e2e ## set up and run every check and every test
+test: lint unit e2e contract ## set up and run every check and every test
 
-lint unit e2e: export KUMOS_DATA_DIR := $(CURDIR)/data/tests
+lint unit e2e contract: export KUMOS_DATA_DIR := $(CURDIR)/data/tests
 
 test-environment:
 	@bin/environment requirements-test.txt
@@ -27,11 +27,15 @@ lint: test-environment ## style, types and migrations only
 	$(python) manage.py makemigrations --check --dry-run
 
 unit: test-environment ## the tests that start no server
-	$(python) -m pytest -m "not e2e and not browser"
+	$(python) -m pytest -m "not e2e and not browser and not contract"
 
 # A call of its own: Playwright leaves a running event loop behind, and Django refuses its ORM beside one.
 e2e: test-environment ## the tests that drive a served Kumos, over HTTP and in Chromium
 	$(python) -m pytest -m "e2e or browser"
+
+contract: test-environment ## the official SDKs, from the oldest in use to the newest, against a served Kumos
+	@bin/sdks
+	$(python) -m pytest -m contract
 
 pins: ## write the requirements files from pyproject.toml (UPGRADE=1: newest versions)
 	@bin/environment requirements-uv.txt

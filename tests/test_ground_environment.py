@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -34,9 +35,9 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
-def environment(clone: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def environment(clone: Path, *folder: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["/bin/sh", "bin/environment", "pins.txt"],
+        ["/bin/sh", "bin/environment", "pins.txt", *folder],
         cwd=clone,
         env={"PATH": f"{clone / 'path'}:/usr/bin:/bin"} | variables,
         capture_output=True,
@@ -124,7 +125,14 @@ def pins(name: str) -> dict[str, str]:
     return {match[1]: match[2] for match in PIN.finditer((settings.BASE_DIR / name).read_text())}
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-test.txt", "requirements-uv.txt"])
+PINS = sorted(
+    str(path.relative_to(settings.BASE_DIR))
+    for folder in (settings.BASE_DIR, settings.BASE_DIR / "tests" / "contract" / "python")
+    for path in folder.glob("requirements*.txt")
+)
+
+
+@pytest.mark.parametrize("name", PINS)
 def test_pins_are_exact_hashed_and_name_no_host(name: str) -> None:
     text = (settings.BASE_DIR / name).read_text()
     rest = [line for line in PIN.sub("", text).splitlines() if not line.lstrip().startswith("#")]
@@ -140,10 +148,33 @@ def test_pins_fit_what_pyproject_asks_for() -> None:
     asked = [(line, serving) for line in project["project"]["dependencies"]]
     asked += [(line, testing) for name in ("test", "lint", "documents") for line in groups[name]]
     asked += [(line, pins("requirements-uv.txt")) for line in groups["pins"]]
+    for name in ("openai-1", "openai-2", "openai-3", "langchain"):
+        asked += [(line, pins(f"tests/contract/python/requirements-{name}.txt")) for line in groups[name]]
     for line, pinned in asked:
         requirement = Requirement(line)
         assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), line
     assert {name: testing.get(name) for name in serving} == serving
+
+
+def test_the_npm_lock_is_hashed_and_names_no_host() -> None:
+    folder = settings.BASE_DIR / "tests" / "contract" / "node"
+    text = (folder / "package-lock.json").read_text()
+    assert "://" not in text + (folder / "package.json").read_text() + (folder / ".npmrc").read_text()
+    locked = json.loads(text)["packages"]
+    root = locked.pop("")
+    assert root["dependencies"] == json.loads((folder / "package.json").read_text())["dependencies"]
+    assert {name for name, entry in locked.items() if not entry.get("integrity", "").startswith("sha512-")} == set()
+
+
+def test_an_environment_may_stand_elsewhere(clone: Path) -> None:
+    script(
+        clone / "path" / "uv", f'echo "$*" >> asked; [ "$1" != venv ] || {sys.executable} -m venv --without-pip there'
+    )
+    made = environment(clone, "there", PYTHON=sys.executable)
+    assert made.returncode == 0, made.stderr
+    assert "--python there/bin/python" in (clone / "asked").read_text()
+    assert (clone / "there" / "installed-pins.txt").read_text() == (clone / "pins.txt").read_text()
+    assert not (clone / ".venv").exists()
 
 
 def test_the_readme_names_targets_that_the_makefile_has() -> None:

@@ -47,6 +47,11 @@ def spans(
     """
     if not 0 <= overlap_tokens * 2 <= max_tokens or max_tokens < SIZE_MIN:
         raise ValueError(f"the overlap must be between 0 and half of the size, and the size at least {SIZE_MIN}")
+    if len(text.encode(errors="replace")) <= max_tokens:
+        # A token is at least a byte long, so this is one passage. The vocabulary is not even loaded: half the cost.
+        if text:
+            yield 0, len(text)
+        return
     ends = token_ends(text)
     start = 0
     while start < len(text):

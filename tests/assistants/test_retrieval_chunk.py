@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from bisect import bisect_right
 from itertools import pairwise
 
@@ -81,6 +83,15 @@ def test_short_words_stay_whole() -> None:
 def test_a_short_text_is_one_passage() -> None:
     assert (passages("  Hello there.\n")) == ["Hello there."]
     assert (passages(" \n\t ")) == []
+
+
+def test_a_short_text_needs_no_vocabulary() -> None:
+    """Each file is read by a process of its own, so loading it would be most of the work for a note."""
+    program = f"import sys; from assistants.retrieval.chunk import slices; list(slices({'a' * 800!r})); "
+    done = subprocess.run(
+        [sys.executable, "-c", program + "print('tiktoken' in sys.modules)"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("text", ["a" * 50_000, "龙" * 20_000, " " * 50_000 + "x", "👩‍👩‍👧" * 5_000])

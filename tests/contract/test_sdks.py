@@ -1,0 +1,22 @@
+"""Every scenario with every version of the official SDKs: code written for OpenAI runs here as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.contract.sdks import SDKS, Play, Sdk
+
+pytestmark = pytest.mark.contract
+
+CASES = [pytest.param(sdk, case, id=f"{sdk.name}-{case}") for sdk in SDKS for case in sdk.cases]
+
+
+@pytest.mark.parametrize(("sdk", "case"), CASES)
+def test_scenario(sdk: Sdk, case: str, played: Callable[[Sdk], Play]) -> None:
+    if not sdk.installed.exists():
+        pytest.skip(f"{sdk.name} is not installed; bin/sdks does it where it can")
+    failure = played(sdk).failure_of(case)
+    if failure:
+        pytest.fail(failure, pytrace=False)
