@@ -14,10 +14,6 @@ from assistants.ids import new_request_id
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
 
-def is_v1(request: HttpRequest) -> bool:
-    return request.path.startswith("/v1/")
-
-
 class OpenAIHeadersMiddleware:
     """Native in both worlds: alone in front of /v1, and first in the stack of the pages, where it passes by."""
 
@@ -46,12 +42,10 @@ class OpenAIHeadersMiddleware:
 
     def begin(self, request: HttpRequest) -> float:
         request.META["KUMOS_REQUEST_ID"] = new_request_id()
-        if request.encoding is not None and is_v1(request):
-            request.encoding = "utf-8"  # the API's only one: a client could name a codec that reads no text
         return time.perf_counter()
 
     def finish(self, request: HttpRequest, response: HttpResponseBase, started: float) -> HttpResponseBase:
-        if is_v1(request):
+        if request.path.startswith("/v1/"):
             project = request.META.get("KUMOS_PROJECT_ID", "")
             response.headers["x-request-id"] = request.META["KUMOS_REQUEST_ID"]
             response.headers["openai-processing-ms"] = str(round((time.perf_counter() - started) * 1000))

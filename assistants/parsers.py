@@ -5,6 +5,7 @@ Whatever is wrong with a body is the client's fault: 400, never 500.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from itertools import chain
@@ -23,6 +24,7 @@ from assistants.serializers.refusals import kind_of
 
 DEPTH_MAX = 64
 INTEGER_LIMIT = 2**63
+INTEGER_DIGITS_MAX = 20
 FORM_OVERHEAD_BYTES = 1024 * 1024
 """What the other parts of an upload may take."""
 
@@ -56,13 +58,22 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise ApiError(f"Invalid type for the request body: expected an object, but got {kind_of(body)} instead.")
     # Looking at every value costs more than parsing; hardly any honest body can be guilty of anything.
-    if raw.count(b"{") + raw.count(b"[") > DEPTH_MAX or b"\\u0000" in raw or LONG_NUMBER.search(raw):
+    if raw.count(b"{") + raw.count(b"[") > DEPTH_MAX or b"\\u0000" in raw:
         inspect(body)
+    if LONG_NUMBER.search(raw):
+        json.loads(raw, parse_int=check_integer)  # orjson has made floats of them
     return body
 
 
+def check_integer(digits: str) -> int:
+    """ApiError 400 for an integer beyond 64 bits, which databases and clients would round or refuse."""
+    if len(digits) > INTEGER_DIGITS_MAX or not -INTEGER_LIMIT <= int(digits) < INTEGER_LIMIT:
+        raise ApiError("The request body contains an integer that does not fit into 64 bits.")
+    return 0
+
+
 def inspect(body: Any) -> None:
-    """ApiError 400 for nesting beyond 64 levels, NUL characters and integers beyond 64 bits. Needs no call stack."""
+    """ApiError 400 for nesting beyond 64 levels and for NUL characters. Needs no call stack."""
     level = [body]
     depth = 0
     while level:
@@ -74,11 +85,8 @@ def inspect(body: Any) -> None:
                 deeper += value.values()
             elif isinstance(value, list):
                 deeper += value
-            elif isinstance(value, str):
-                if "\0" in value:
-                    raise ApiError("The request body contains a NUL character, which cannot be stored.")
-            elif isinstance(value, int) and not -INTEGER_LIMIT <= value < INTEGER_LIMIT:
-                raise ApiError("The request body contains an integer that does not fit into 64 bits.")
+            elif isinstance(value, str) and "\0" in value:
+                raise ApiError("The request body contains a NUL character, which cannot be stored.")
         if depth > DEPTH_MAX and deeper:
             raise ApiError(f"The request body is nested too deeply. At most {DEPTH_MAX} levels are allowed.")
         level = deeper

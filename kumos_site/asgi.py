@@ -21,10 +21,11 @@ from asgiref.sync import ThreadSensitiveContext, sync_to_async
 django.setup(set_prefix=False)
 
 from django.core.exceptions import RequestAborted
-from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import FileResponse
 from django.http.response import HttpResponseBase
+from django.utils.http import parse_header_parameters
 
 from assistants.headers import OpenAIHeadersMiddleware
 
@@ -60,8 +61,17 @@ class Received:
         return await self.receive()
 
 
+class Utf8Request(ASGIRequest):
+    """Django reads a request in the charset that the client claims, and fails where that codec reads no text."""
+
+    def _set_content_type_params(self, meta: Mapping[str, Any]) -> None:
+        self.content_type, self.content_params = parse_header_parameters(meta.get("CONTENT_TYPE", ""))
+
+
 class PageHandler(ASGIHandler):
     """Django's handler on long-lived threads."""
+
+    request_class = Utf8Request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = scope["extensions"].get(BODY) if "extensions" in scope else None
