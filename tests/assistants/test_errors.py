@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pytest_django.fixtures import Settings
 
 from assistants.models import Assistant
 from tests.conftest import ApiClient
@@ -292,3 +293,24 @@ def test_accept_and_content_type_decide_nothing(alice: ApiClient) -> None:
         answer = alice.client.get("/v1/assistants", headers={"Accept": accept})
         assert answer.status_code == 200
         assert answer.headers["Content-Type"] == "application/json"
+
+
+def test_the_old_strictness_about_the_beta_header(alice: ApiClient, settings: Settings) -> None:
+    settings.KUMOS_REQUIRE_BETA_HEADER = True
+    for path in ("/threads", "/threads/thread_x/runs", "/assistants/asst_x"):
+        answer = alice.get(path)
+        assert (answer.status_code, answer.json()["error"]) == (
+            400,
+            {
+                "message": "You must provide the 'OpenAI-Beta' header to access the Assistants API. Please try again by"
+                " setting the header 'OpenAI-Beta: assistants=v2'.",
+                "type": "invalid_request_error",
+                "param": None,
+                "code": "invalid_beta",
+            },
+        )
+        assert alice.client.get(f"/v1{path}", headers={"OpenAI-Beta": "x, assistants=v2"}).status_code in (200, 404)
+    for path in ("/files", "/vector_stores"):
+        assert alice.get(path).status_code == 200
+    streams = ("/threads/thread_x/runs/stream", "/threads/thread_x/runs/run_x/stream")
+    assert [alice.get(path).status_code for path in streams] == [404, 404], "our own streams never ask for it"
