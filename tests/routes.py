@@ -73,9 +73,8 @@ class Route:
 
     def at(self, ids: Ids) -> str:
         """The path with the ids of these kinds."""
-        return self.path.format(
-            **{name: ids[kind] if (kind := kind_of(name)) else EXAMPLES[name] for name in self.path_names}
-        )
+        given = {**EXAMPLES, **ids}
+        return self.path.format(**{name: given[kind_of(name) or name] for name in self.path_names})
 
 
 def kind_of(name: str) -> str:
