@@ -153,11 +153,6 @@ class Server(DaphneServer):  # type: ignore[misc]
         protocol._parsePOSTFormSubmission = False  # Twisted would read forms on the loop, in 13 times their memory
         protocol.handleContentChunk = partial(keep_piece, protocol)
 
-    def protocol_connected(self, protocol: Any) -> None:
-        # Or Twisted reads a whole form into memory, on the loop, and answers a broken one itself, outside the contract.
-        protocol._parsePOSTFormSubmission = False
-        super().protocol_connected(protocol)
-
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         if scope["type"] == "http":
             # daphne would put the whole body, which is in a file by now, into a queue in memory.
