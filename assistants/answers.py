@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypedDict
+from types import GenericAlias
+from typing import Any, Literal, TypedDict
 
 from rest_framework.response import Response
 
 
 class Answer[Body](Response):
     """200 with a JSON body of the type `Body`. Views name it as what they return."""
+
+    @classmethod
+    def __class_getitem__(cls, body: Any) -> Any:
+        return GenericAlias(cls, body)  # DRF's own forgets what stands in the brackets
 
     def __init__(self, body: Body, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(body, headers=headers)

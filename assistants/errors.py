@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import orjson
 from django.core.exceptions import SuspiciousOperation
@@ -29,6 +29,19 @@ BROKEN_JSON = (
 )
 
 
+class ErrorFields(TypedDict):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorObject(TypedDict):
+    """The envelope of every error (contract 4.1)."""
+
+    error: ErrorFields
+
+
 class ApiError(APIException):
     """An answer in the contract's envelope. `param` is a path such as `messages[0].content`."""
 
@@ -45,7 +58,7 @@ class ApiError(APIException):
         super().__init__(message)
         self.status_code = status
         self.headers = dict(headers or {})
-        self.body = {"error": {"message": message, "type": type, "param": param, "code": code}}
+        self.body: ErrorObject = {"error": {"message": message, "type": type, "param": param, "code": code}}
 
 
 def not_found(kind: str, id: str) -> ApiError:

@@ -10,9 +10,11 @@ from django.views.generic import RedirectView
 
 from assistants.errors import SERVER_FAULT, ApiError, error_response, unknown_url
 from kumos_site import health, login
+from kumos_site.openapi.views import DocumentViewSet
 
 urlpatterns = [
     # `runs/stream` before `runs/{run_id}`, and `threads/runs` before `threads/{thread_id}`.
+    path("v1/openapi.json", DocumentViewSet.as_view({"get": "retrieve"})),
     path("v1/", include("streaming.urls")),
     path("v1/", include("runs.urls")),
     path("v1/", include("assistants.urls")),

@@ -16,7 +16,7 @@ import orjson
 from django.conf import settings
 from django.http import HttpRequest, StreamingHttpResponse
 
-from assistants.errors import SERVER_FAULT, ApiError
+from assistants.errors import SERVER_FAULT, ApiError, ErrorFields
 from streaming.follow import Draining, ThreadDeleted, follow
 from streaming.journal import Entry
 from streaming.models import TERMINAL_RUN_EVENTS
@@ -28,10 +28,16 @@ DONE = b"event: done\ndata: [DONE]\n\n"
 REQUIRES_ACTION = "thread.run.requires_action"
 
 
-def error_frame(message: str) -> bytes:
+class ErrorEvent(ErrorFields):
     """A fault of the server. Nested for the SDKs that raise only then, and flat for the documented shape (3.8)."""
-    fields = {"message": message, "type": "server_error", "param": None, "code": None}
-    return b"event: error\ndata: " + orjson.dumps({"error": fields, **fields}) + b"\n\n"
+
+    error: ErrorFields
+
+
+def error_frame(message: str) -> bytes:
+    fields: ErrorFields = {"message": message, "type": "server_error", "param": None, "code": None}
+    event: ErrorEvent = {"error": fields, **fields}
+    return b"event: error\ndata: " + orjson.dumps(event) + b"\n\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,11 @@ from assistants.conversation import find_thread
 from assistants.errors import error_response, not_found
 from assistants.models import Thread
 from assistants.parsers import check_address
+from assistants.serializers.fields import Integer
+from assistants.views.resource import takes
 from streaming import journal, sse
+
+CURSOR = {"starting_after": Integer(min=0, max=None, required=False)}
 
 
 def thread_of(request: HttpRequest, thread_id: str) -> Thread:
@@ -44,6 +48,7 @@ def open_thread(request: HttpRequest, thread_id: str) -> int:
     return thread.last_seq if first is None else first - 1
 
 
+@takes(query=CURSOR)
 async def run_stream(request: HttpRequest, thread_id: str, run_id: str) -> sse.EventStream | HttpResponse:
     """GET /v1/threads/{thread_id}/runs/{run_id}/stream"""
     try:
@@ -53,6 +58,7 @@ async def run_stream(request: HttpRequest, thread_id: str, run_id: str) -> sse.E
     return sse.EventStream(sse.run_frames(start))
 
 
+@takes(query=CURSOR)
 async def thread_stream(request: HttpRequest, thread_id: str) -> sse.EventStream | HttpResponse:
     """GET /v1/threads/{thread_id}/runs/stream"""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.test import Client
 from pytest_django.fixtures import Settings
 
 from assistants.models import ApiKey, Membership, Project
+from tests.wire import CheckedClient, check_log
 
 
 class ApiClient:
@@ -22,7 +23,7 @@ class ApiClient:
         self.project = project
         self.user = user
         self.key, self.secret = ApiKey.issue(project, f"{user}'s key")
-        self.client = Client(raise_request_exception=False, headers={"Authorization": f"Bearer {self.secret}"})
+        self.client = CheckedClient(raise_request_exception=False, headers={"Authorization": f"Bearer {self.secret}"})
 
     def get(self, path: str, query: dict[str, Any] | None = None) -> Any:
         return self.client.get(f"/v1{path}", query or {})
@@ -71,8 +72,10 @@ def media(settings: Settings, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def alice(db: None) -> ApiClient:
-    return client_of("alice", "Atlas")
+def alice(db: None) -> Iterator[ApiClient]:
+    """In the end, every event that the test left behind must be what the document says."""
+    yield client_of("alice", "Atlas")
+    check_log()
 
 
 @pytest.fixture

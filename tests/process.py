@@ -20,6 +20,7 @@ from typing import Self
 import httpx
 
 from tests.loops import PATIENCE_SECONDS
+from tests.wire import check_response
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "sk-test-001"
@@ -101,7 +102,12 @@ class KumosProcess:
         return self.process.pid
 
     def client(self, timeout: float = 30.0) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=timeout)
+        return httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {KEY}"},
+            timeout=timeout,
+            event_hooks={"response": [check_response]},
+        )
 
     def terminate(self) -> int:
         """SIGTERM; the exit code."""

@@ -21,6 +21,7 @@ from tests.routes import CURSORS, ROUTES, Ids, Place, Route, example, kind_of, p
 from tests.world import World, world_of
 
 OPEN = {
+    "GET /openapi.json": "the document is the same for everybody",
     "GET /models": "models are the server's, not a project's",
     "GET /models/{model}": "models are the server's, not a project's",
     "POST /files": "nothing in an upload is an id",

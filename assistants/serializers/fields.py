@@ -83,7 +83,7 @@ class String(WireField):
 class Integer(WireField):
     expected = "an integer"
 
-    def __init__(self, *, min: int | None = None, max: int = INTEGER_MAX, **kwargs: Any) -> None:
+    def __init__(self, *, min: int | None = None, max: int | None = INTEGER_MAX, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.min = min
         self.max = max

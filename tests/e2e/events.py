@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from tests.process import KEY, KumosProcess
+from tests.wire import check_event, check_response
 
 SECONDS = 60.0
 """How long anything here waits before it gives up. Machines that run tests are slow at times."""
@@ -46,6 +47,7 @@ def frames(raw: bytes) -> list[Frame]:
         fields = dict(line.split(": ", 1) for line in lines)
         assert len(fields) == len(lines), block
         assert fields.keys() <= {"id", "event", "data"}, block
+        check_event(fields["event"], fields["data"])
         found.append(Frame(int(fields["id"]) if "id" in fields else None, fields["event"], fields["data"]))
     return found
 
@@ -150,7 +152,13 @@ class Desk:
         self._stack = ExitStack()
         self.headers = {"Authorization": f"Bearer {KEY}"}
         self.http = self._stack.enter_context(
-            httpx.Client(base_url=f"{server.url}/v1", headers=self.headers, timeout=SECONDS, verify=False)
+            httpx.Client(
+                base_url=f"{server.url}/v1",
+                headers=self.headers,
+                timeout=SECONDS,
+                verify=False,
+                event_hooks={"response": [check_response]},
+            )
         )
 
     def __enter__(self) -> Self:

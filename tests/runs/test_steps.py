@@ -34,7 +34,8 @@ def run(alice: ApiClient) -> Run:
     assert mine is not None
     ranking = {"ranker": "default_2024_08_21", "score_threshold": 0.0}
     found = {"id": "call_s", "type": "file_search", "file_search": {"ranking_options": ranking, "results": [RESULT]}}
-    step = progress.open_tool_step(mine, [{"index": 0, **found}])
+    opening = {**found, "file_search": {"ranking_options": ranking, "results": []}}
+    step = progress.open_tool_step(mine, [{"index": 0, **opening}])
     progress.finish_tool_step(mine, step, [found], {"call_s": '{"query": "tide"}'}, usage_of(10, 2))
     call = {"id": "call_f", "type": "function", "function": {"name": "get_weather", "arguments": "{}", "output": None}}
     step = progress.open_tool_step(mine, [{"index": 0, **call}])
