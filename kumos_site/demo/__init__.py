@@ -23,6 +23,7 @@ from assistants.models.project import digest_of
 from assistants.retrieval import index
 from assistants.retrieval.chunk import slices
 from assistants.retrieval.extract import extract
+from assistants.serializers.tools import Tools
 
 PROJECT_NAME = "Demo"
 USER_NAME = "admin"
@@ -143,6 +144,7 @@ def assistant(project: Project, wanted: dict[str, Any], added: list[str]) -> str
     found = Assistant.objects.filter(project=project, name=wanted["name"]).order_by("created_at").first()
     if found is None:
         fields = {key: value for key, value in wanted.items() if key != "starters"}
+        fields["tools"] = Tools().run_validation(fields["tools"])  # with its defaults, as POST /v1/assistants does
         found = Assistant.objects.create(
             project=project,
             model=settings.KUMOS_DEFAULT_MODEL,
