@@ -11,12 +11,13 @@ from typing import Any
 from django.conf import settings
 from django.core.files.base import File as Upload
 from django.db import transaction
-from django.db.models import TextField
-from django.db.models.functions import Cast
 
 from assistants import stores
 from assistants.clock import now
 from assistants.models import Assistant, File, Project, Purpose, Thread, VectorStoreFile
+from assistants.rows import hold
+
+HOLDERS_PER_TRANSACTION = 50
 
 
 def store_file(
@@ -47,22 +48,31 @@ def store_file(
 def delete_file(file: File) -> None:
     """Removes `file` from every store and all tool resources, then its row, then its bytes."""
     stores.forget_passages(VectorStoreFile.objects.filter(file=file))
-    with transaction.atomic():
-        _delete_row(file)
-
-
-def _delete_row(file: File) -> None:
     for model in (Assistant, Thread):
-        holders = model.objects.annotate(named=Cast("tool_resources", TextField())).filter(
-            project=file.project_id, named__contains=file.id
-        )
-        for holder in holders:
+        while forget_holders(model, file):
+            pass
+    with transaction.atomic():
+        for model in (Assistant, Thread):
+            forget_holders(model, file)  # those that came meanwhile
+        storage, name = file.blob.storage, str(file.blob.name)
+        file.delete()
+        transaction.on_commit(lambda: storage.delete(name))
+
+
+@transaction.atomic
+def forget_holders(model: type[Assistant] | type[Thread], file: File) -> int:
+    """Takes `file` out of the tool resources of up to HOLDERS_PER_TRANSACTION objects, and says of how many.
+
+    All at once could hold SQLite's only writer for seconds, as `stores.forget_passages` knows.
+    """
+    ids = list(model.objects.filter(named_files=file).values_list("pk", flat=True)[:HOLDERS_PER_TRANSACTION])
+    for id in ids:
+        hold(model.objects.filter(pk=id))
+        for holder in model.objects.filter(pk=id):
             code = holder.tool_resources.get("code_interpreter", {"file_ids": []})
-            code["file_ids"] = [id for id in code["file_ids"] if id != file.id]
+            code["file_ids"] = [one for one in code["file_ids"] if one != file.id]
             holder.save(update_fields=["tool_resources"])
-    storage, name = file.blob.storage, str(file.blob.name)
-    file.delete()
-    transaction.on_commit(lambda: storage.delete(name))
+    return len(ids)
 
 
 def delete_expired_files(limit: int = 100) -> int:

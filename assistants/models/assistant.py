@@ -7,13 +7,14 @@ from django.db import models
 from assistants import clock, ids
 
 from .project import Project
+from .resources import HoldsResources
 
 
 def auto() -> str:
     return "auto"
 
 
-class Assistant(models.Model):
+class Assistant(HoldsResources):
     id = models.CharField(primary_key=True, max_length=64, default=ids.new_assistant_id, editable=False)
     project = models.ForeignKey(Project, models.CASCADE, related_name="assistants")
     created_at = models.DateTimeField(default=clock.now, editable=False)
@@ -22,7 +23,6 @@ class Assistant(models.Model):
     description = models.CharField(max_length=512, null=True, blank=True)  # noqa: DJ001
     instructions = models.TextField(max_length=256_000, null=True, blank=True)  # noqa: DJ001
     tools = models.JSONField(default=list, blank=True)
-    tool_resources = models.JSONField(default=dict, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
     temperature = models.FloatField(default=1.0)
     top_p = models.FloatField(default=1.0)

@@ -7,13 +7,13 @@ from django.db import models
 from assistants import clock, ids
 
 from .project import Project
+from .resources import HoldsResources
 
 
-class Thread(models.Model):
+class Thread(HoldsResources):
     id = models.CharField(primary_key=True, max_length=64, default=ids.new_thread_id, editable=False)
     project = models.ForeignKey(Project, models.CASCADE, related_name="threads")
     created_at = models.DateTimeField(default=clock.now, editable=False)
-    tool_resources = models.JSONField(default=dict, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
     last_seq = models.BigIntegerField(
         default=0, editable=False, help_text="Sequence number of the newest event. Its row lock orders the log."

@@ -191,6 +191,28 @@ def test_delete_removes_it_everywhere(
     assert [path.name for path in media.rglob("*") if path.is_file()] == [other]
 
 
+def test_delete_finds_whoever_names_it(alice: ApiClient, charlie: ApiClient) -> None:
+    """However many they are, and however the file got there."""
+    file_id, other = alice.make_file("a.txt"), alice.make_file("b.txt")
+    code = {"code_interpreter": {"file_ids": [other, file_id]}}
+    many = [alice.make("/threads", {"tool_resources": code})["id"] for _ in range(storage.HOLDERS_PER_TRANSACTION + 2)]
+    modified, attached, dropped = (alice.make("/threads")["id"] for _ in range(3))
+    alice.make(f"/threads/{modified}", {"tool_resources": code})
+    attachments = [{"file_id": id, "tools": [{"type": "code_interpreter"}]} for id in (other, file_id)]
+    alice.make(f"/threads/{attached}/messages", {"role": "user", "content": "x", "attachments": attachments})
+    alice.make(f"/threads/{dropped}", {"tool_resources": code})
+    alice.make(f"/threads/{dropped}", {"tool_resources": {"code_interpreter": {"file_ids": []}}})
+    untouched = charlie.make("/threads", {"metadata": {"file": file_id}})
+    assert alice.delete(f"/files/{file_id}").status_code == 200
+    for thread_id in (*many, modified, attached):
+        resources = alice.get(f"/threads/{thread_id}").json()["tool_resources"]
+        assert resources["code_interpreter"] == {"file_ids": [other]}
+    assert alice.get(f"/threads/{dropped}").json()["tool_resources"] == {"code_interpreter": {"file_ids": []}}
+    assert charlie.get(f"/threads/{untouched['id']}").json()["metadata"] == {"file": file_id}
+    assert alice.delete(f"/files/{other}").status_code == 200
+    assert alice.get(f"/threads/{modified}").json()["tool_resources"] == {"code_interpreter": {"file_ids": []}}
+
+
 def test_list_filters_by_purpose_and_has_its_own_limits(alice: ApiClient) -> None:
     first, second = alice.make_file(), alice.make_file()
     picture = alice.make_file("a.png", purpose="vision")
