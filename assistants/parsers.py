@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from itertools import chain
 from typing import IO, Any
 
 import orjson
@@ -114,7 +113,10 @@ class UploadParser(BaseParser):
         except (ParseError, SuspiciousOperation, UnicodeError) as error:
             raise ApiError(f"We could not parse the multipart form of your request: {error}") from None
         files: MultiValueDict[str, UploadedFile[Any]] = form.files
-        for upload in chain.from_iterable(uploads for _, uploads in files.lists()):
+        for name, uploads in files.lists():
+            if len(uploads) != 1:
+                raise ApiError(f"Invalid '{name}': expected one file, but got {len(uploads)} instead.", param=name)
+            (upload,) = uploads
             if upload.size is None or upload.size > limit:
                 raise file_too_large(limit)
             upload.name = label(upload)

@@ -21,7 +21,7 @@ def Detail() -> Enum:
 
 
 class ImageUrl(ClosedSerializer):
-    url = String(min=1)
+    url = String(pattern=r"(https?://|data:image/).+")  # fetched by the run (runs/images.py)
     detail = Detail()
 
 

@@ -108,6 +108,112 @@ def test_a_broken_form_is_the_clients_fault(alice: ApiClient, body: bytes, bound
     assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
+def part(name: str, content: bytes, filename: str | None = None) -> bytes:
+    named = f'; filename="{filename}"' if filename is not None else ""
+    return f'--b\r\nContent-Disposition: form-data; name="{name}"{named}\r\n\r\n'.encode() + content + b"\r\n"
+
+
+def upload_form(client: ApiClient, *parts: bytes) -> Any:
+    body = b"".join(parts) + b"--b--\r\n"
+    return client.client.generic("POST", "/v1/files", body, content_type="multipart/form-data; boundary=b")
+
+
+GOOD_PURPOSE = part("purpose", b"assistants")
+GOOD = [GOOD_PURPOSE, part("file", b"a", "a.txt")]
+CREATED_AT = part("expires_after[anchor]", b"created_at")
+
+
+@pytest.mark.parametrize(
+    ("parts", "message", "param"),
+    [
+        ([GOOD_PURPOSE], "Missing required parameter: 'file'.", "file"),
+        (
+            [GOOD_PURPOSE, part("file", b"a", "")],
+            "Invalid type for 'file': expected a file, but got a string instead.",
+            "file",
+        ),
+        (
+            [*GOOD, part("file", b"b", "b.txt")],
+            "Invalid 'file': expected one file, but got 2 instead.",
+            "file",
+        ),
+        (
+            [*GOOD, part("other", b"b", "b.txt")],
+            "Unknown parameter: 'other'.",
+            "other",
+        ),
+        (
+            [part("purpose", b"assistants", "a.txt"), part("file", b"a", "a.txt")],
+            "'a.txt' is not one of ['fine-tune', 'assistants', 'batch', 'user_data', 'vision', 'evals'] - 'purpose'",
+            "purpose",
+        ),
+        (
+            [part("purpose", b"assistants_output"), part("file", b"a", "a.txt")],
+            "'assistants_output' is not one of"
+            " ['fine-tune', 'assistants', 'batch', 'user_data', 'vision', 'evals'] - 'purpose'",
+            "purpose",
+        ),
+        (
+            [*GOOD, part("expires_after[anchor]", b"now"), part("expires_after[seconds]", b"3600")],
+            "Invalid value: 'now'. Supported values are: 'created_at'.",
+            "expires_after.anchor",
+        ),
+        (
+            [*GOOD, CREATED_AT, part("expires_after[seconds]", b"2592001")],
+            "Invalid 'expires_after.seconds': integer above maximum value. Expected a value <= 2592000,"
+            " but got 2592001 instead.",
+            "expires_after.seconds",
+        ),
+        (
+            [*GOOD, CREATED_AT, part("expires_after[seconds]", b"1e4")],
+            "Invalid type for 'expires_after.seconds': expected an integer, but got a string instead.",
+            "expires_after.seconds",
+        ),
+        (
+            [*GOOD, part("expires_after", b"3600")],
+            "Invalid type for 'expires_after': expected an object, but got a string instead.",
+            "expires_after",
+        ),
+        (
+            [*GOOD, part("expires_after[more]", b"1")],
+            "Unknown parameter: 'expires_after.more'.",
+            "expires_after.more",
+        ),
+    ],
+)
+def test_a_form_with_wrong_parts(alice: ApiClient, media: Path, parts: list[bytes], message: str, param: str) -> None:
+    for order in (parts, parts[::-1]):
+        answer = upload_form(alice, *order)
+        assert answer.status_code == 400, answer.content
+        error = answer.json()["error"]
+        assert (error["message"], error["param"]) == (message, param)
+    assert not File.objects.exists()
+    assert not [path for path in media.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("purpose", ["fine-tune", "assistants", "batch", "user_data", "vision", "evals"])
+def test_every_purpose(alice: ApiClient, purpose: str) -> None:
+    file = alice.upload("a.jsonl", b"{}", purpose).json()
+    assert file["purpose"] == purpose
+    assert [one["id"] for one in alice.get("/files", {"purpose": purpose}).json()["data"]] == [file["id"]]
+    assert alice.get(f"/files/{file['id']}/content").getvalue() == b"{}", "which may all be downloaded here"
+
+
+def test_a_huge_field_is_refused(alice: ApiClient, settings: Settings) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+    answer = upload_form(alice, part("purpose", b"x" * 2000), part("file", b"a", "a.txt"))
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith("We could not parse the multipart form of your request")
+    assert upload_form(alice, GOOD_PURPOSE, part("file", b"a" * 2000, "a.txt")).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/octet-stream", "text/plain", "", "nonsense"])
+def test_a_body_that_is_no_form_is_refused(alice: ApiClient, kind: str) -> None:
+    answer = alice.client.generic("POST", "/v1/files", b'{"file": "a", "purpose": "assistants"}', content_type=kind)
+    assert answer.status_code == 400, answer.content
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
 def test_too_many_parts_are_refused(alice: ApiClient, settings: Settings) -> None:
     settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = 5
     form = {f"part{index}": "x" for index in range(10)}
@@ -225,6 +331,32 @@ def test_list_filters_by_purpose_and_has_its_own_limits(alice: ApiClient) -> Non
     assert answer.json()["error"]["message"] == (
         "Invalid 'limit': integer above maximum value. Expected a value <= 10000, but got 10001 instead."
     )
+
+
+@pytest.mark.parametrize(("order", "back"), [("desc", "asc"), ("asc", "desc")])
+def test_pages_of_the_list(alice: ApiClient, charlie: ApiClient, order: str, back: str) -> None:
+    foreign = charlie.make_file()
+    ids = [alice.make_file(f"{number}.txt", purpose="vision" if number % 2 else "batch") for number in range(7)]
+    if order == "desc":
+        ids.reverse()
+    walked: list[str] = []
+    after: dict[str, str] = {}
+    while True:
+        page = alice.get("/files", {"limit": 3, "order": order, **after}).json()
+        walked += [file["id"] for file in page["data"]]
+        assert (page["first_id"], page["last_id"]) == (page["data"][0]["id"], page["data"][-1]["id"])
+        if not page["has_more"]:
+            break
+        after = {"after": page["last_id"]}
+    assert walked == ids
+    rest = alice.get("/files", {"order": back, "after": ids[3]}).json()
+    assert [file["id"] for file in rest["data"]] == ids[2::-1]
+    filtered = alice.get("/files", {"order": order, "purpose": "vision", "after": ids[2]}).json()["data"]
+    assert [file["id"] for file in filtered] == [id for id in ids[3:] if File.objects.get(pk=id).purpose == "vision"]
+    empty = alice.get("/files", {"purpose": "evals"}).json()
+    assert empty == {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
+    assert alice.get("/files", {"after": foreign}).status_code == 400
+    assert alice.get("/files", {"limit": 0}).status_code == 400
 
 
 def test_an_expired_file_is_gone_and_swept(

@@ -231,3 +231,131 @@ def test_somebody_logged_in_uses_the_same_api(alice: ApiClient, thread_id: str) 
     answer = page.post(f"/v1/threads/{thread_id}/messages", body, content_type="application/json")
     assert answer.status_code == 403, "without the page's CSRF token nothing is written"
     assert not Message.objects.exists()
+
+
+# Images ---------------------------------------------------------------------------------------------------------------
+
+
+def image(url: str) -> list[dict[str, Any]]:
+    return [{"type": "image_url", "image_url": {"url": url}}]
+
+
+@pytest.mark.parametrize(
+    "url", ["", "cat.png", "file:///etc/passwd", "ftp://example.com/a.png", "data:text/html;base64,AA==", "http://"]
+)
+def test_an_image_address_is_one_that_can_be_fetched(alice: ApiClient, thread_id: str, url: str) -> None:
+    answer = alice.post(f"/threads/{thread_id}/messages", {"role": "user", "content": image(url)})
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["param"], error["code"]) == ("content[0].image_url.url", "invalid_value")
+    assert error["message"].startswith("Invalid 'content[0].image_url.url': string does not match pattern.")
+
+
+def test_a_data_url_may_be_as_long_as_a_body(alice: ApiClient, thread_id: str) -> None:
+    url = "data:image/png;base64," + "A" * 1_000_000
+    message = alice.make(f"/threads/{thread_id}/messages", {"role": "user", "content": image(url)})
+    assert message["content"] == [{"type": "image_url", "image_url": {"url": url, "detail": "auto"}}]
+
+
+@pytest.mark.parametrize("detail", ["auto", "low", "high", None])
+def test_detail_is_filled_in(alice: ApiClient, thread_id: str, detail: str | None) -> None:
+    file_id = alice.make_file("cat.png", purpose="assistants")
+    part = {"type": "image_file", "image_file": {"file_id": file_id, "detail": detail}}
+    message = alice.make(f"/threads/{thread_id}/messages", {"role": "user", "content": [part]})
+    assert message["content"][0]["image_file"] == {"file_id": file_id, "detail": detail or "auto"}
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"type": "audio"}, "Invalid value: 'audio'. Supported values are: 'text', 'image_url', and 'image_file'."),
+        ({"text": "x"}, "Missing required parameter: 'content[0].type'."),
+        ({"type": "text", "text": {"value": "x"}}, "Invalid type for 'content[0].text': expected a string"),
+        ({"type": "image_url"}, "Missing required parameter: 'content[0].image_url'."),
+        ({"type": "image_url", "image_url": {}}, "Missing required parameter: 'content[0].image_url.url'."),
+        (
+            {"type": "image_file", "image_file": {"file_id": "cat"}},
+            "Invalid 'content[0].image_file.file_id': 'cat'. Expected an ID that begins with 'file'.",
+        ),
+        (
+            {"type": "image_url", "image_url": {"url": "https://example.com/", "detail": "huge"}},
+            "Invalid value: 'huge'. Supported values are: 'auto', 'low', and 'high'.",
+        ),
+        ({"type": "text", "text": "x", "annotations": []}, "Unknown parameter: 'content[0].annotations'."),
+    ],
+)
+def test_a_part_is_checked(alice: ApiClient, thread_id: str, part: dict[str, Any], message: str) -> None:
+    answer = alice.post(f"/threads/{thread_id}/messages", {"role": "user", "content": [part]})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith(message)
+
+
+def test_an_image_file_must_exist(alice: ApiClient, thread_id: str) -> None:
+    part = {"type": "image_file", "image_file": {"file_id": "file-none"}}
+    answer = alice.post(f"/threads/{thread_id}/messages", {"role": "user", "content": [part]})
+    assert answer.status_code == 404
+    assert answer.json()["error"]["message"] == "No such File object: file-none"
+
+
+# Limits and order -----------------------------------------------------------------------------------------------------
+
+
+def test_the_longest_texts_are_kept_whole(alice: ApiClient, thread_id: str) -> None:
+    text = "ü" * 256_000
+    for content in (text, [{"type": "text", "text": text}] * 3):
+        message = alice.make(f"/threads/{thread_id}/messages", {"role": "user", "content": content})
+        assert {part["text"]["value"] for part in message["content"]} == {text}
+        assert alice.get(f"/threads/{thread_id}/messages/{message['id']}").json() == message
+    answer = alice.post(
+        f"/threads/{thread_id}/messages", {"role": "user", "content": [{"type": "text", "text": text + "x"}]}
+    )
+    assert answer.json()["error"] == {
+        "message": "Invalid 'content[0].text': string too long. Expected a string with maximum length 256000,"
+        " but got a string with length 256001 instead.",
+        "type": "invalid_request_error",
+        "param": "content[0].text",
+        "code": "string_above_max_length",
+    }
+
+
+@pytest.mark.parametrize("nothing", [None, []])
+def test_attachments_may_be_nothing(alice: ApiClient, thread_id: str, nothing: Any) -> None:
+    body = {"role": "user", "content": "x", "attachments": nothing, "metadata": None}
+    message = alice.make(f"/threads/{thread_id}/messages", body)
+    assert (message["attachments"], message["metadata"]) == ([], {})
+    assert alice.make(f"/threads/{thread_id}", {})["tool_resources"] == {}
+
+
+def test_an_attachment_without_tools_joins_nothing(alice: ApiClient, thread_id: str) -> None:
+    attachments = [{"file_id": alice.make_file()}]
+    message = alice.make(
+        f"/threads/{thread_id}/messages", {"role": "user", "content": "x", "attachments": attachments}
+    )
+    assert message["attachments"] == [{**attachments[0], "tools": []}]
+    assert alice.make(f"/threads/{thread_id}", {})["tool_resources"] == {}
+
+
+def test_too_many_files_for_code_leave_no_message(alice: ApiClient, thread_id: str) -> None:
+    code = [{"type": "code_interpreter"}]
+    attachments = [{"file_id": alice.make_file(f"{number}.csv"), "tools": code} for number in range(21)]
+    body = {"role": "user", "content": "x", "attachments": attachments}
+    answer = alice.post(f"/threads/{thread_id}/messages", body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "array_above_max_length"
+    assert not Message.objects.exists()
+    assert alice.make(f"/threads/{thread_id}", {})["tool_resources"] == {}
+    alice.make(f"/threads/{thread_id}/messages", {**body, "attachments": attachments[:20]})
+
+
+def test_an_attachment_joins_the_store_that_the_thread_was_given(alice: ApiClient) -> None:
+    store = alice.make("/vector_stores", {"name": "mine"})
+    resources = {"file_search": {"vector_store_ids": [store["id"]]}}
+    thread = alice.make("/threads", {"tool_resources": resources})
+    file_id = alice.make_file()
+    attachments = [{"file_id": file_id, "tools": [{"type": "file_search"}]}]
+    body = {"role": "user", "content": "x", "attachments": attachments}
+    alice.make(f"/threads/{thread['id']}/messages", body)
+    assert alice.get(f"/threads/{thread['id']}").json()["tool_resources"] == resources
+    assert alice.get(f"/vector_stores/{store['id']}").json()["expires_after"] is None, "a store of its own stays so"
+    listed = alice.get(f"/vector_stores/{store['id']}/files").json()["data"]
+    assert [item["id"] for item in listed] == [file_id]
