@@ -328,9 +328,7 @@ def test_attachments_may_be_nothing(alice: ApiClient, thread_id: str, nothing: A
 
 def test_an_attachment_without_tools_joins_nothing(alice: ApiClient, thread_id: str) -> None:
     attachments = [{"file_id": alice.make_file()}]
-    message = alice.make(
-        f"/threads/{thread_id}/messages", {"role": "user", "content": "x", "attachments": attachments}
-    )
+    message = alice.make(f"/threads/{thread_id}/messages", {"role": "user", "content": "x", "attachments": attachments})
     assert message["attachments"] == [{**attachments[0], "tools": []}]
     assert alice.make(f"/threads/{thread_id}", {})["tool_resources"] == {}
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.conftest import MakeServer
 from tests.process import KumosProcess
 
 pytestmark = pytest.mark.e2e
@@ -99,22 +98,22 @@ def test_the_largest_upload_takes_no_more(server: KumosProcess) -> None:
 
 
 @pytest.mark.parametrize("framing", ["sized", "chunked"])
-def test_a_file_that_is_too_large_is_refused_and_leaves_nothing(make_server: MakeServer, framing: str) -> None:
-    server = make_server(KUMOS_FILE_BYTES_MAX=str(2 * MEGABYTE))
-    before = len(list((server.data_dir / "files").rglob("file-*")))  # those of the demo
-    with server.client() as client, Peak(server) as peak:
-        answer = client.post("/v1/files", content=form(40), headers=sized(40) if framing == "sized" else FORM)
-        assert answer.status_code == 400
-        files = (server.data_dir / "files").rglob("file-*")
-        assert len(list(files)) == before
-        assert answer.json()["error"] == {
-            "message": f"The file is too large. Its maximum size is {2 * MEGABYTE} bytes.",
-            "type": "invalid_request_error",
-            "param": "file",
-            "code": None,
-        }
-        assert client.post("/v1/files", content=form(2), headers=FORM).status_code == 200
-    assert peak.growth < 32 * MEGABYTE
+def test_a_file_that_is_too_large_is_refused_and_leaves_nothing(tmp_path: Path, framing: str) -> None:
+    with KumosProcess(tmp_path, KUMOS_FILE_BYTES_MAX=str(2 * MEGABYTE)) as server:
+        before = len(list((server.data_dir / "files").rglob("file-*")))  # those of the demo
+        with server.client() as client, Peak(server) as peak:
+            answer = client.post("/v1/files", content=form(40), headers=sized(40) if framing == "sized" else FORM)
+            assert answer.status_code == 400
+            files = (server.data_dir / "files").rglob("file-*")
+            assert len(list(files)) == before
+            assert answer.json()["error"] == {
+                "message": f"The file is too large. Its maximum size is {2 * MEGABYTE} bytes.",
+                "type": "invalid_request_error",
+                "param": "file",
+                "code": None,
+            }
+            assert client.post("/v1/files", content=form(2), headers=FORM).status_code == 200
+        assert peak.growth < 32 * MEGABYTE
 
 
 @pytest.mark.slow
