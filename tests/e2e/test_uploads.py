@@ -126,9 +126,11 @@ def test_others_are_answered_while_a_large_upload_is_taken_apart(server: KumosPr
         sent.set()
 
     def upload() -> None:
-        with server.client(timeout=300) as client:
-            client.post("/v1/files", content=announced(), headers=sized(512)).raise_for_status()
-        done.set()
+        try:
+            with server.client(timeout=300) as client:
+                client.post("/v1/files", content=announced(), headers=sized(512)).raise_for_status()
+        finally:
+            done.set()
 
     uploading = threading.Thread(target=upload)
     uploading.start()
