@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.events import DONE, Desk, Frame, as_streamed, ends_of, frames, names, text_of
 from tests.process import ROOT, START_SECONDS, KumosProcess, free_port
+from tests.runs import grammar
 from tests.upstream import Upstream, expected_text, words
 
 pytestmark = pytest.mark.e2e
@@ -85,6 +86,7 @@ def assert_whole(desk: Desk, story: list[Frame]) -> str:
     """A story with one end, which is told again in the same words, and its thread takes the next run. Its path."""
     assert story[-1] == DONE
     assert len(ends_of(story)) == 1
+    grammar.read((frame.name, frame.object) for frame in story[:-1])
     run = story[0].object
     path = f"/threads/{run['thread_id']}/runs/{run['id']}"
     assert frames(desk.read(f"{path}/stream")) == story

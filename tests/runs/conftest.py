@@ -12,13 +12,15 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from assistants.models import Thread
-from runs import queue
+from runs import queue, tools
 from runs.executor import Executor
 from runs.models import Run
 from runs.writer import Writer
 from tests.conftest import ApiClient
 from tests.loops import run_async, until
+from tests.runs.interpreter import Interpreter
 from tests.runs.model import Model
+from tests.runs.witness import Conversation
 
 GET_WEATHER: dict[str, Any] = {
     "type": "function",
@@ -39,6 +41,21 @@ def model(settings: Settings) -> Iterator[Model]:
     with Model() as model:
         settings.OPENAI_BASE_URL = model.base_url
         yield model
+
+
+@pytest.fixture
+def interpreter(monkeypatch: pytest.MonkeyPatch) -> Interpreter:
+    """A server that has a code interpreter."""
+    interpreter = Interpreter()
+    monkeypatch.setitem(tools.registry, "code_interpreter", interpreter)
+    return interpreter
+
+
+@pytest.fixture
+def talk(alice: ApiClient) -> Iterator[Conversation]:
+    """Alice's conversation, under full observation."""
+    with Conversation(alice) as talk:
+        yield talk
 
 
 Execute = Callable[[str], Run]

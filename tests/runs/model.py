@@ -29,11 +29,13 @@ def call(name: str, *arguments: str, id: str = "", index: int = 0) -> list[dict[
 
 
 class Model:
-    """`asked` is set when a turn is asked for; turns that nobody prepared answer "Well."."""
+    """`asked` is set when the first turn is asked for; turns that nobody prepared answer "Well."."""
 
     def __init__(self) -> None:
         self.turns: list[tuple[list[Said], str | None]] = []
         self.requests: list[dict[str, Any]] = []
+        self.usage = USAGE
+        self.asked = threading.Event()
         self.gone = threading.Event()
         self.waited_for: list[threading.Event] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
@@ -49,6 +51,9 @@ class Model:
         for one in said:
             flat.extend(one if isinstance(one, list) else [one])
         self.turns.append((flat, finish))
+
+    def wait_for_request(self) -> None:
+        assert self.asked.wait(20)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -67,6 +72,7 @@ def handler_of(model: Model) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             model.requests.append(json.loads(body))
+            model.asked.set()
             said, finish = model.turns.pop(0) if model.turns else (["Well."], "stop")
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
@@ -78,7 +84,7 @@ def handler_of(model: Model) -> type[BaseHTTPRequestHandler]:
                         one.wait(PATIENCE_SECONDS)
                     else:
                         self.chunk({"delta": {"content": one} if isinstance(one, str) else one, "finish_reason": None})
-                self.chunk({"delta": {}, "finish_reason": finish}, usage=USAGE)
+                self.chunk({"delta": {}, "finish_reason": finish}, usage=model.usage)
                 self.wfile.write(b"data: [DONE]\n\n")
             except OSError:
                 model.gone.set()
