@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,12 +27,19 @@ DRIVEN = {"openai": "openai", "langchain": "langchain-classic"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sdk:
-    """`name` is language and version. A case is "MODE:SCENARIO"."""
+    """What is driven, with its version, and by which command. A case is "MODE:SCENARIO"."""
 
     name: str
     command: Sequence[str]
-    installed: Path
     cases: Sequence[str]
+    pins: Path
+    stamp: Path
+    """The copy of the pins that bin/sdks leaves where it has installed them."""
+
+    @property
+    def is_installed(self) -> bool:
+        runs = shutil.which(self.command[0]) is not None
+        return runs and self.stamp.is_file() and self.stamp.read_bytes() == self.pins.read_bytes()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +86,14 @@ def python_sdks() -> list[Sdk]:
         scene = environment.partition("-")[0]
         (version,) = re.findall(rf"^{DRIVEN[scene]}==(\S+)", pins.read_text(), re.MULTILINE)
         names = names_in([HERE / "python" / f"{module}.py" for module in SCENES[scene]], r"^@scenario\ndef (\w+)")
-        python = ENVIRONMENTS / environment / "bin" / "python"
+        folder = ENVIRONMENTS / environment
         found.append(
             Sdk(
                 name=f"{DRIVEN[scene]}-{version}",
-                command=[str(python), "-m", "tests.contract.python", scene],
-                installed=python,
+                command=[str(folder / "bin" / "python"), "-m", "tests.contract.python", scene],
                 cases=[f"{mode}:{name}" for mode in ("sync", "async") for name in names],
+                pins=pins,
+                stamp=folder / f"installed-{pins.name}",
             )
         )
     return found
@@ -99,8 +108,9 @@ def npm_sdks() -> list[Sdk]:
             Sdk(
                 name=f"npm-{target.rpartition('@')[2]}",
                 command=["node", str(HERE / "node" / "main.mjs"), alias],
-                installed=HERE / "node" / "node_modules" / alias,
                 cases=[f"async:{name}" for name in names],
+                pins=HERE / "node" / "package-lock.json",
+                stamp=HERE / "node" / "node_modules" / "installed-package-lock.json",
             )
         )
     return found

@@ -15,8 +15,8 @@ CASES = [pytest.param(sdk, case, id=f"{sdk.name}-{case}") for sdk in SDKS for ca
 
 @pytest.mark.parametrize(("sdk", "case"), CASES)
 def test_scenario(sdk: Sdk, case: str, played: Callable[[Sdk], Play]) -> None:
-    if not sdk.installed.exists():
-        pytest.skip(f"{sdk.name} is not installed; bin/sdks does it where it can")
+    if not sdk.is_installed:
+        pytest.skip(f"{sdk.name} is not installed as pinned; `bin/sdks` does that where it can")
     failure = played(sdk).failure_of(case)
     if failure:
         pytest.fail(failure, pytrace=False)

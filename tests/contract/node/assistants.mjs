@@ -67,6 +67,7 @@ scenario("a thread lives", async (kumos) => {
   ];
   const made = await threads.create({ messages, metadata: { a: "1" } });
   assert.equal(made.object, "thread");
+  assert.match(made._request_id, /^req_/);
   const read = await threads.retrieve(made.id);
   assert.deepEqual([read.id, read.created_at, read.metadata], [made.id, made.created_at, { a: "1" }]);
   assert.deepEqual((await threads.update(made.id, { metadata: { b: "2" } })).metadata, { a: "1", b: "2" });

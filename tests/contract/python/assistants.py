@@ -73,6 +73,7 @@ def a_thread_lives(kumos: Kumos) -> None:
         messages=[{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}], metadata={"a": "1"}
     )
     assert made.object == "thread"
+    assert (made._request_id or "").startswith("req_")  # documented; the SDK takes it from the header
     read = threads.retrieve(made.id)
     assert (read.id, read.created_at, read.metadata) == (made.id, made.created_at, {"a": "1"})
     assert threads.update(made.id, metadata={"b": "2"}).metadata == {"a": "1", "b": "2"}

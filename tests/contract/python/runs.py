@@ -158,6 +158,16 @@ def a_run_that_failed(kumos: Kumos) -> None:
 
 
 @scenario
+def a_run_that_a_filter_cut_short(kumos: Kumos) -> None:
+    """The SDK's strict schema knows that reason for messages only (contract 9.5)."""
+    run = kumos.connect(strict=False).beta.threads.runs.create_and_poll(**kumos.ask("!filter 4"))
+    assert run.to_dict()["incomplete_details"] == {"reason": "content_filter"}
+    message = kumos.answer_of(run)
+    assert message.incomplete_details is not None
+    assert message.incomplete_details.reason == "content_filter"
+
+
+@scenario
 def runs_and_steps_are_listed(kumos: Kumos) -> None:
     runs = kumos.client.beta.threads.runs
     asked = kumos.ask("!fast !echo Hello")

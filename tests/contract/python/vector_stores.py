@@ -131,15 +131,27 @@ def a_batch_of_files(kumos: Kumos) -> None:
     ids = [client.files.create(file=file, purpose="assistants").id for file in (OWLS, NEWTS)]
     store = client.vector_stores.create(name="Zanthia")
     batches = client.vector_stores.file_batches
-    batch = batches.create_and_poll(store.id, file_ids=ids, attributes={"place": "Zanthia"})
+    batch = batches.create_and_poll(store.id, file_ids=ids)
     assert (batch.object, batch.status) == ("vector_store.file_batch", "completed")
     counts = batch.file_counts
     assert (counts.completed, counts.in_progress, counts.total) == (2, 0, 2)
     assert batches.retrieve(batch.id, vector_store_id=store.id).to_dict() == batch.to_dict()
     listed = list(batches.list_files(batch.id, vector_store_id=store.id, limit=1))
     assert {file.id for file in listed} == set(ids)
-    assert all(file.attributes == {"place": "Zanthia"} for file in listed)
     assert batches.cancel(batch.id, vector_store_id=store.id).status == "completed"
+
+
+@scenario
+def a_batch_with_attributes(kumos: Kumos) -> None:
+    client = kumos.connect(strict=False)
+    ids = [client.files.create(file=file, purpose="assistants").id for file in (OWLS, NEWTS)]
+    store = client.vector_stores.create()
+    batches = client.vector_stores.file_batches
+    batch = batches.create(store.id, file_ids=ids, attributes={"place": "Zanthia"})
+    assert batch.file_counts.total == 2
+    assert batches.poll(batch.id, vector_store_id=store.id).status == "completed"
+    listed = batches.list_files(batch.id, vector_store_id=store.id, filter="completed").data
+    assert [file.attributes for file in listed] == [{"place": "Zanthia"}] * 2
 
 
 @scenario
