@@ -1,21 +1,28 @@
 """Cursor pages over `(created_at, id)`, both ways (contract 1.4).
 
-A cursor is the id of an object of the same list, so nothing has to be kept and objects made in between move nothing.
+A cursor is the id of an object of the same list, so objects made in between move nothing. Those deleted in between are
+remembered for a day: a client that deletes what it walks through asks for what comes after the last one it deleted.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 
 from django.db.models import Model, Q, QuerySet
 from rest_framework.request import Request
 
 from assistants.answers import Answer, Listed, Page
+from assistants.authentication import project_of
+from assistants.clock import now
+from assistants.models import Departed
 from assistants.serializers.refusals import at, out_of_range, refusal, unsupported_value
 
 LIMIT_DEFAULT = 20
 LIMIT_MAX = 100
+REMEMBERED = timedelta(days=1)
 
 
 def parse_limit(request: Request, default: int, maximum: int) -> int:
@@ -38,12 +45,40 @@ def parse_choice(request: Request, name: str, choices: tuple[str, ...]) -> str:
     return value
 
 
+def departed(request: Request, id: str) -> tuple[datetime, str] | None:
+    """The place of an object that was deleted from the list at this address."""
+    gone = Departed.objects.filter(project=project_of(request), list=request.path, object_id=id)
+    return gone.order_by("-departed_at").values_list("created_at", "key").first()
+
+
+class Dated(Protocol):
+    """What a list is sorted by."""
+
+    pk: Any
+    created_at: datetime
+
+
+def remember_place(request: Request, item: Dated) -> None:
+    """Notes where `item` stands in its list, before this DELETE at its address removes it."""
+    address, _, id = request.path.rpartition("/")
+    moment = now()
+    Departed.objects.filter(departed_at__lt=moment - REMEMBERED).delete()
+    Departed.objects.create(
+        project=project_of(request),
+        list=address,
+        object_id=id,
+        created_at=item.created_at,
+        key=str(item.pk),
+        departed_at=moment,
+    )
+
+
 def beyond[M: Model](scope: QuerySet[M], request: Request, name: str, key: str, *, newer: bool) -> Q | None:
     """What lies on one side of the object that the cursor `name` gives; None without that cursor."""
     value = request.query_params.get(name, "")
     if not value:
         return None
-    place = scope.filter(**{key: value}).values_list("created_at", "pk").first()
+    place = scope.filter(**{key: value}).values_list("created_at", "pk").first() or departed(request, value)
     if place is None:
         text = "Invalid '{param}': no object of this list has the ID '{value}'."
         raise at(name, refusal("invalid_value", text, value=value))

@@ -27,7 +27,7 @@ from assistants.models import (
 )
 from runs.models import Run, RunStatus, RunStep, StepStatus, StepType
 from tests.conftest import ApiClient
-from tests.routes import LISTS, Route
+from tests.routes import LISTS, ROUTES, Route
 from tests.world import World, world_of
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -78,6 +78,7 @@ def fill_runs(world: World, items: list[Item]) -> list[Any]:
             assistant_id="asst_x",
             status=RunStatus.COMPLETED,
             model="m",
+            truncation_strategy={"type": "auto", "last_messages": None},
             created_at=item.created_at,
             expires_at=item.created_at,
         )
@@ -228,6 +229,34 @@ def test_walking_meets_each_once(world: World, route: Route, descending: bool) -
             break
         query["after"] = found["last_id"]
     assert walked == ordered
+
+
+DELETABLE = [
+    route for route in LISTS if any(r.method == "DELETE" and r.path.rpartition("/")[0] == route.path for r in ROUTES)
+]
+
+
+@pytest.mark.parametrize("route", DELETABLE, ids=str)
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_walking_on_from_what_was_deleted(world: World, charlie: ApiClient, route: Route, order: str) -> None:
+    """As a client does that deletes each object a list gives it, or some of them."""
+    made = FILL[route.path](world, [Item(0, True)] * 6)
+    ordered = [wire_id(one) for one in sorted(made, key=lambda one: one.pk, reverse=order == "desc")]
+    path = route.at(world.ids)
+    query: dict[str, Any] = {"limit": 2, "order": order}
+    walked: list[str] = []
+    while True:
+        found = world.client.get(path, query).json()
+        walked += [item["id"] for item in found["data"]]
+        assert world.client.delete(f"{path}/{found['last_id']}").status_code == 200
+        if not found["has_more"]:
+            break
+        query["after"] = found["last_id"]
+    assert walked == ordered
+    back = world.client.get(path, {"limit": 1, "order": order, "before": ordered[-1]}).json()
+    assert [item["id"] for item in back["data"]] == [ordered[-2]]
+    if route.path.count("/") == 1:
+        assert charlie.get(path, query).status_code == 400, "another project knows nothing of it"
 
 
 def error_of(world: World, route: Route, **query: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ What a run writes (Run, RunStep) lives in `runs`, the event log in `streaming`. 
 """
 
 from .assistant import Assistant
+from .departed import Departed
 from .file import File, Purpose
 from .message import Message, MessageStatus, Role
 from .project import ApiKey, Membership, Project
@@ -14,6 +15,7 @@ __all__ = [
     "ApiKey",
     "Assistant",
     "Chunk",
+    "Departed",
     "File",
     "FileBatch",
     "FileStatus",

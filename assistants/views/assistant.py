@@ -12,7 +12,7 @@ from assistants.answers import Answer, Deletion, Page
 from assistants.errors import not_found
 from assistants.models import Assistant
 from assistants.models.assistant import auto
-from assistants.pagination import paginate
+from assistants.pagination import paginate, remember_place
 from assistants.rows import hold
 from assistants.serializers.assistant import AssistantChanges, AssistantInput, AssistantObject, assistant_object
 from assistants.serializers.fields import merge_metadata
@@ -64,5 +64,7 @@ class AssistantViewSet(ResourceViewSet):
         return Answer(assistant_object(assistant))
 
     def destroy(self, request: Request, assistant_id: str) -> Answer[Deletion[Literal["assistant.deleted"]]]:
-        self.find(assistant_id).delete()
+        assistant = self.find(assistant_id)
+        remember_place(request, assistant)
+        assistant.delete()
         return Answer(deletion_object(assistant_id, "assistant.deleted"))

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from assistants import stores
 from assistants.answers import Answer, Deletion, Page
 from assistants.models import File
-from assistants.pagination import paginate
+from assistants.pagination import paginate, remember_place
 from assistants.parsers import StrictJSONParser, UploadParser
 from assistants.serializers.fields import Integer, String
 from assistants.serializers.file import FileInput, FileObject, deletion_object, file_object
@@ -53,7 +53,9 @@ class FileViewSet(ResourceViewSet):
         return Answer(file_object(self.find(file_id)))
 
     def destroy(self, request: Request, file_id: str) -> Answer[Deletion[Literal["file"]]]:
-        delete_file(self.find(file_id))
+        file = self.find(file_id)
+        remember_place(request, file)
+        delete_file(file)
         return Answer(deletion_object(file_id, "file"))
 
     def content(self, request: Request, file_id: str) -> FileResponse:

@@ -11,7 +11,7 @@ from assistants.answers import Answer, Deletion, Page
 from assistants.conversation import add_message, find_thread
 from assistants.errors import not_found
 from assistants.models import Message
-from assistants.pagination import paginate
+from assistants.pagination import paginate, remember_place
 from assistants.rows import hold
 from assistants.serializers.fields import String, merge_metadata
 from assistants.serializers.file import deletion_object
@@ -59,5 +59,7 @@ class MessageViewSet(ResourceViewSet):
     def destroy(
         self, request: Request, thread_id: str, message_id: str
     ) -> Answer[Deletion[Literal["thread.message.deleted"]]]:
-        self.find(thread_id, message_id).delete()
+        message = self.find(thread_id, message_id)
+        remember_place(request, message)
+        message.delete()
         return Answer(deletion_object(message_id, "thread.message.deleted"))

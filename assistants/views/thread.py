@@ -11,7 +11,7 @@ from assistants import stores
 from assistants.answers import Answer, Deletion, Page
 from assistants.conversation import create_thread, find_thread
 from assistants.models import Thread
-from assistants.pagination import paginate
+from assistants.pagination import paginate, remember_place
 from assistants.rows import hold
 from assistants.serializers.fields import merge_metadata
 from assistants.serializers.file import deletion_object
@@ -47,5 +47,7 @@ class ThreadViewSet(ResourceViewSet):
 
     @transaction.atomic
     def destroy(self, request: Request, thread_id: str) -> Answer[Deletion[Literal["thread.deleted"]]]:
-        find_thread(self.project, thread_id).delete()
+        thread = find_thread(self.project, thread_id)
+        remember_place(request, thread)
+        thread.delete()
         return Answer(deletion_object(thread_id, "thread.deleted"))

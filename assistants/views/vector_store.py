@@ -12,7 +12,7 @@ from assistants.answers import Answer, Deletion, Page
 from assistants.clock import now
 from assistants.errors import not_found
 from assistants.models import FileStatus, VectorStore, VectorStoreFile
-from assistants.pagination import envelope, page, paginate, parse_choice
+from assistants.pagination import envelope, page, paginate, parse_choice, remember_place
 from assistants.retrieval import index
 from assistants.retrieval.search import rewritten, search_together
 from assistants.rows import hold
@@ -101,7 +101,9 @@ class VectorStoreViewSet(ResourceViewSet):
         return Answer(search_results_object(queries, passages))
 
     def destroy(self, request: Request, vector_store_id: str) -> Answer[Deletion[Literal["vector_store.deleted"]]]:
-        stores.delete_store(stores.find_store(self.project, vector_store_id))
+        store = stores.find_store(self.project, vector_store_id)
+        remember_place(request, store)
+        stores.delete_store(store)
         return Answer(deletion_object(vector_store_id, "vector_store.deleted"))
 
 
@@ -154,5 +156,7 @@ class VectorStoreFileViewSet(ResourceViewSet):
     def destroy(
         self, request: Request, vector_store_id: str, file_id: str
     ) -> Answer[Deletion[Literal["vector_store.file.deleted"]]]:
-        stores.detach(self.find(vector_store_id, file_id))
+        store_file = self.find(vector_store_id, file_id)
+        remember_place(request, store_file)
+        stores.detach(store_file)
         return Answer(deletion_object(file_id, "vector_store.file.deleted"))
