@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import orjson
+
 from assistants.models import Message, Role
 from assistants.tokens import count_tokens
 from runs.citations import without_markers
@@ -41,16 +43,17 @@ def build(run: Run) -> Prompt:
     """Reads the database. Raises PromptTooLong."""
     steps = list(run.steps.order_by("created_at", "pk"))
     messages = [*_history(run), *_own_steps(run, steps)]
+    tools = _function_tools(run)
     first_turn = not any(step.status == StepStatus.COMPLETED for step in steps)
     return Prompt(
         request=CompletionRequest(
             model=run.model,
-            messages=_fitting(run, messages, steps),
-            tools=_function_tools(run),
-            tool_choice=_tool_choice(run, first_turn=first_turn),
+            messages=_fitting(run, messages, steps, tools),
+            tools=tools,
+            tool_choice=_tool_choice(run, tools, first_turn=first_turn),
             temperature=run.temperature,
             top_p=run.top_p,
-            response_format=run.response_format if isinstance(run.response_format, dict) else None,
+            response_format=_response_format(run),
             max_completion_tokens=_left(run.max_completion_tokens, steps, "completion_tokens"),
             parallel_tool_calls=run.parallel_tool_calls,
             reasoning_effort=run.reasoning_effort,
@@ -91,6 +94,7 @@ def _user_content(message: Message) -> str | list[Mapping[str, Any]]:
 
 def _own_steps(run: Run, steps: list[RunStep]) -> Iterator[ChatMessage]:
     """This run's finished steps as the model's own turns: text and the calls that followed it are one turn."""
+    texts = _texts_of(run) if steps else {}
     text: str | None = None
     for number, step in enumerate(steps):
         if step.status != StepStatus.COMPLETED:
@@ -98,7 +102,7 @@ def _own_steps(run: Run, steps: list[RunStep]) -> Iterator[ChatMessage]:
         if step.type == StepType.MESSAGE_CREATION:
             if text is not None:
                 yield {"role": "assistant", "content": text}
-            text = _text_of(step)
+            text = texts.get(step.step_details["message_creation"]["message_id"], "")
         else:
             yield {"role": "assistant", "content": text, "tool_calls": [_call(step, call) for call in _calls(step)]}
             yield from _outputs(run, step, number)
@@ -107,9 +111,8 @@ def _own_steps(run: Run, steps: list[RunStep]) -> Iterator[ChatMessage]:
         yield {"role": "assistant", "content": text}
 
 
-def _text_of(step: RunStep) -> str:
-    message = Message.objects.filter(pk=step.step_details["message_creation"]["message_id"]).first()
-    return "" if message is None else message.text
+def _texts_of(run: Run) -> dict[str, str]:
+    return {message.pk: message.text for message in Message.objects.filter(thread_id=run.thread_id, run_id=run.pk)}
 
 
 def _calls(step: RunStep) -> list[dict[str, Any]]:
@@ -119,8 +122,17 @@ def _calls(step: RunStep) -> list[dict[str, Any]]:
 
 def _call(step: RunStep, call: Mapping[str, Any]) -> dict[str, Any]:
     function = call["function"] if call["type"] == "function" else {"name": call["type"]}
-    arguments = function.get("arguments") or step.call_arguments.get(call["id"]) or "{}"
+    arguments = function.get("arguments") or step.call_arguments.get(call["id"]) or ""
+    if not _is_object(arguments):
+        arguments = "{}"  # Ollama and vLLM read them and refuse the whole prompt for what a model once got wrong
     return {"id": call["id"], "type": "function", "function": {"name": function["name"], "arguments": arguments}}
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(orjson.loads(text), dict)
+    except orjson.JSONDecodeError:
+        return False
 
 
 def _outputs(run: Run, step: RunStep, number: int) -> Iterator[ChatMessage]:
@@ -147,7 +159,9 @@ def _sources(steps: list[RunStep]) -> Iterator[tuple[tuple[int, int], str]]:
             yield (number, index), result["file_id"]
 
 
-def _fitting(run: Run, messages: list[ChatMessage], steps: list[RunStep]) -> list[ChatMessage]:
+def _fitting(
+    run: Run, messages: list[ChatMessage], steps: list[RunStep], tools: Sequence[Mapping[str, Any]]
+) -> list[ChatMessage]:
     """`messages` behind the instructions, without the oldest ones if `max_prompt_tokens` is too small for all.
 
     What is asked stays, and so does the newest turn of this run: without them there is nothing to answer.
@@ -156,7 +170,7 @@ def _fitting(run: Run, messages: list[ChatMessage], steps: list[RunStep]) -> lis
     budget = _left(run.max_prompt_tokens, steps, "prompt_tokens")
     if budget is None:
         return [*system, *messages]
-    budget -= sum(_size(message) for message in system)
+    budget -= sum(_size(message) for message in system) + _size_of_tools(tools)
     place = max((i for i, message in enumerate(messages) if message["role"] == "user"), default=-1)
     older, asked, newer = messages[: max(place, 0)], [messages[place]] if place >= 0 else [], messages[place + 1 :]
     budget -= sum(_size(message) for message in asked)
@@ -184,21 +198,37 @@ def _size(message: ChatMessage) -> int:
     return 4 + sum(count_tokens(part["text"]) if part["type"] == "text" else tokens_of(part) for part in content)
 
 
+def _size_of_tools(tools: Sequence[Mapping[str, Any]]) -> int:
+    return count_tokens(orjson.dumps([tool["function"] for tool in tools]).decode()) if tools else 0
+
+
 def estimate(request: CompletionRequest) -> int:
     """Prompt tokens of a turn, for models that do not report them."""
-    return sum(_size(message) for message in request.messages)
+    return sum(_size(message) for message in request.messages) + _size_of_tools(request.tools)
 
 
 def _function_tools(run: Run) -> list[Mapping[str, Any]]:
+    """What the model is offered. Of a function only what says something: many servers know no null and no `strict`."""
     mine = [tool.function() for tool in tools_of(run).values()]
-    return [*mine, *({"type": "function", "function": t["function"]} for t in run.tools if t["type"] == "function")]
+    functions = [tool["function"] for tool in run.tools if tool["type"] == "function"]
+    return [*mine, *({"type": "function", "function": {k: v for k, v in f.items() if v}} for f in functions)]
 
 
-def _tool_choice(run: Run, *, first_turn: bool) -> str | Mapping[str, Any]:
+def _response_format(run: Run) -> Mapping[str, Any] | None:
+    given = run.response_format
+    if not isinstance(given, dict) or given["type"] != "json_schema":
+        return given if isinstance(given, dict) else None
+    return {**given, "json_schema": {key: value for key, value in given["json_schema"].items() if value is not None}}
+
+
+def _tool_choice(run: Run, tools: Sequence[Mapping[str, Any]], *, first_turn: bool) -> str | Mapping[str, Any]:
     """What forces a call does so once (contract 2.5); what forbids them does so throughout."""
     choice = run.tool_choice
-    if not first_turn and choice != "none":
-        return "auto"
-    if isinstance(choice, dict) and choice["type"] != "function":
-        return {"type": "function", "function": {"name": choice["type"]}}
-    return choice if isinstance(choice, dict) else str(choice or "auto")
+    if choice == "none" or not first_turn:
+        return "none" if choice == "none" else "auto"
+    if not isinstance(choice, dict):
+        return str(choice or "auto")
+    name = choice["function"]["name"] if choice["type"] == "function" else choice["type"]
+    if not any(tool["function"]["name"] == name for tool in tools):
+        return "auto"  # another process took the run, which has no such tool
+    return {"type": "function", "function": {"name": name}}

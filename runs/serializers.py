@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
+from django.conf import settings
 from django.db.models import TextChoices
 
 from assistants.clock import unix
@@ -31,11 +32,11 @@ from assistants.serializers.options import (
 )
 from assistants.serializers.thread import ThreadInput
 from assistants.serializers.tools import (
-    NewToolResources,
     ShownTool,
     ShownToolChoice,
     ShownToolResources,
     ToolChoice,
+    ToolResources,
     Tools,
 )
 from runs.completers.catalogue import Model
@@ -352,8 +353,8 @@ class RunFields(ClosedSerializer):
     temperature = Temperature()
     top_p = TopP()
     stream = Boolean(required=False, allow_null=True)
-    max_prompt_tokens = Integer(min=256, required=False, allow_null=True)
-    max_completion_tokens = Integer(min=256, required=False, allow_null=True)
+    max_prompt_tokens = Integer(min=settings.KUMOS_TOKEN_BUDGET_MIN, required=False, allow_null=True)
+    max_completion_tokens = Integer(min=settings.KUMOS_TOKEN_BUDGET_MIN, required=False, allow_null=True)
     truncation_strategy = TruncationStrategy()
     tool_choice = ToolChoice(required=False, allow_null=True)
     response_format = ResponseFormat()
@@ -378,7 +379,7 @@ class ThreadRunInput(RunFields):
     """POST /threads/runs."""
 
     thread = RunThread(required=False, allow_null=True)
-    tool_resources = NewToolResources(required=False, allow_null=True)
+    tool_resources = ToolResources(required=False, allow_null=True)
 
 
 class ToolOutput(ClosedSerializer):

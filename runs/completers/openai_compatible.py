@@ -39,6 +39,12 @@ ERROR_CHARS_MAX = 300
 RETRIED = frozenset({408, 409, 429})
 OPTIONAL = ("stream_options", "parallel_tool_calls", "reasoning_effort")
 """Fields that a server may refuse: the turn is asked again without them."""
+SAMPLING = ("temperature", "top_p")
+"""Fields that reasoning models do not support. A value that is only out of their range is an error all the same."""
+LIMITS = ("max_completion_tokens", "max_tokens")
+"""The newer and the older name of one field: a server that refuses the one is sent the other."""
+STRICT = "strict"
+REMEMBERED_MAX = 1000
 PROMPT_CODES = frozenset({"context_length_exceeded", "content_policy_violation", "content_filter", "invalid_prompt"})
 PROMPT_REFUSALS = re.compile(
     r"context[ _](length|window|size)|maximum context|prompt is too long|too many (input )?tokens"
@@ -49,6 +55,8 @@ SECRETS = re.compile(r"(?<=//)[^/\s@]+@|\b(?:sk|key)-[\w*-]{6,}|(?<=Bearer )\S+"
 
 LimitField = Literal["max_completion_tokens", "max_tokens"]
 
+_refused: dict[tuple[str, str], list[str]] = {}
+"""What (address, model) refused and then answered without, so that only the first turn costs a second request."""
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
 
 
@@ -108,19 +116,26 @@ class OpenAICompatibleCompleter:
 
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[CompleterEvent]:
         body = body_of(request, self.limit_field)
+        refused = _refused.get((self.url, request.model), [])
+        for field in refused:
+            body = without(body, field)
         attempt = 1
         while True:
             given = False
             try:
                 async with aclosing(self.attempt(body)) as events:
                     async for event in events:
-                        given = True
+                        if not given:
+                            given = True
+                            self.remember(request.model, refused)
                         yield event
                 return
             except Failure as failure:
                 fault = failure
-            if fault.refused and not given:
+            if fault.refused and not given and fault.refused not in refused:
+                logger.warning("%s of %s is asked again without %s", request.model, self.url, fault.refused)
                 body = without(body, fault.refused)
+                refused = [*refused, fault.refused]
                 continue
             last = given or not fault.retry or attempt >= settings.KUMOS_UPSTREAM_ATTEMPTS
             host = urlsplit(self.url).hostname
@@ -129,6 +144,10 @@ class OpenAICompatibleCompleter:
                 raise CompleterError(fault.code, fault.message)
             await asyncio.sleep(pause_before(attempt, fault.after))
             attempt += 1
+
+    def remember(self, model: str, refused: list[str]) -> None:
+        if refused and len(_refused) < REMEMBERED_MAX:
+            _refused[self.url, model] = refused
 
     async def attempt(self, body: Mapping[str, Any]) -> AsyncGenerator[CompleterEvent]:
         """The events of one call. Raises Failure only."""
@@ -269,11 +288,24 @@ def body_of(request: CompletionRequest, limit_field: LimitField) -> dict[str, An
 
 
 def without(body: Mapping[str, Any], refused: str) -> dict[str, Any]:
-    """`body` without the field a server refused; the token limit goes under its older name instead."""
+    """`body` without the field a server refused; the token limit goes under its other name instead."""
     kept = {key: value for key, value in body.items() if key != refused}
-    if refused == "max_completion_tokens":
-        kept["max_tokens"] = body[refused]
+    if refused in LIMITS and refused in body:
+        kept[LIMITS[refused == LIMITS[0]]] = body[refused]
+    if refused == STRICT and "tools" in body:
+        kept["tools"] = [
+            {**tool, "function": {key: value for key, value in tool["function"].items() if key != STRICT}}
+            for tool in body["tools"]
+        ]
     return kept
+
+
+def refused_field(body: Mapping[str, Any], said: str) -> str:
+    """The field of `body` that a refusal is about and that the turn can do without; "" for none."""
+    if any(STRICT in tool["function"] for tool in body.get("tools", ())) and re.search(r"\bstrict\b", said):
+        return STRICT
+    unsupported = SAMPLING if "support" in said.lower() else ()
+    return next((name for name in (*OPTIONAL, *LIMITS, *unsupported) if name in body and name in said), "")
 
 
 def pause_before(attempt: int, asked: float | None) -> float:
@@ -308,7 +340,7 @@ def refusal(response: httpx.Response, content: bytes, body: Mapping[str, Any], a
     if status in {400, 413, 422}:
         if status == 413 or code in PROMPT_CODES or PROMPT_REFUSALS.search(said):
             return Failure("invalid_prompt", f"The model server refused the prompt ({status}){reason}")
-        refused = next((name for name in (*OPTIONAL, "max_completion_tokens") if name in body and name in said), "")
+        refused = refused_field(body, said)
         return Failure("server_error", f"The model server refused the request ({status}){reason}", refused=refused)
     if status == 404:
         message = f"The model server does not know the model or the address (404){reason}"

@@ -1,7 +1,9 @@
 """Which model answers: from a model's name and the settings to a `Completer` and the name it is called by there.
 
 `scripted` is in the box. `openai/NAME` and `ollama/NAME` choose a provider; any other name goes to OPENAI_BASE_URL (or,
-with OPENAI_API_KEY alone, to OpenAI), else to Ollama, where it is configured. No call is made here.
+with OPENAI_API_KEY alone, to OpenAI), else to Ollama, where it is configured. OpenAI itself knows its models without
+that prefix; gateways, and vLLM with `openai/gpt-oss-20b`, know theirs with it: there the name stays whole. No call is
+made here.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from runs.completers import Completer, CompleterError
-from runs.completers.openai_compatible import OpenAICompatibleCompleter
+from runs.completers.openai_compatible import LimitField, OpenAICompatibleCompleter
 from runs.completers.scripted import ScriptedCompleter
 
 OPENAI_OFFICIAL = "https://api.openai.com/v1"
@@ -49,7 +51,7 @@ def completer_for(model: str) -> tuple[Completer, str]:
     if provider == "openai" and name:
         if not openai_base():
             raise CompleterError("server_error", f"The model '{model}' needs OPENAI_API_KEY or OPENAI_BASE_URL.")
-        return OpenAICompatibleCompleter(openai_base(), settings.OPENAI_API_KEY), name
+        return openai(name if is_openai_itself() else model)
     if provider == "ollama":
         if not ollama_base():
             raise CompleterError("server_error", f"The model '{model}' needs OLLAMA_BASE_URL.")
@@ -57,10 +59,20 @@ def completer_for(model: str) -> tuple[Completer, str]:
             raise CompleterError("server_error", "The model 'ollama' needs OLLAMA_MODEL, or a name: 'ollama/NAME'.")
         return ollama(name or settings.OLLAMA_MODEL)
     if openai_base():
-        return OpenAICompatibleCompleter(openai_base(), settings.OPENAI_API_KEY), model
+        return openai(model)
     if ollama_base():
         return ollama(model)
     raise CompleterError("server_error", UNCONNECTED.format(model=model))
+
+
+def is_openai_itself() -> bool:
+    return urlsplit(openai_base()).hostname == urlsplit(OPENAI_OFFICIAL).hostname
+
+
+def openai(name: str) -> tuple[Completer, str]:
+    """Servers that are not OpenAI's know the older name of the token limit, and many ignore the newer one unsaid."""
+    limit: LimitField = "max_completion_tokens" if is_openai_itself() else "max_tokens"
+    return OpenAICompatibleCompleter(openai_base(), settings.OPENAI_API_KEY, limit_field=limit), name
 
 
 def ollama(name: str) -> tuple[Completer, str]:

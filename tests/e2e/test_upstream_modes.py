@@ -186,7 +186,7 @@ def test_the_request_says_what_the_run_says(desk: Desk, up: Upstream) -> None:
         {"role": "user", "content": PROMPT},
     ]
     assert [tool["function"]["name"] for tool in call.body["tools"]] == ["get_weather"]
-    assert (call.body["temperature"], call.body["max_completion_tokens"]) == (0.5, 300)
+    assert (call.body["temperature"], call.body["max_tokens"]) == (0.5, 300)
 
 
 def test_a_function_call_goes_to_the_client_and_back(desk: Desk, up: Upstream) -> None:

@@ -24,6 +24,7 @@ from runs.completers import (
     TextDelta,
     ToolCallDelta,
     Usage,
+    openai_compatible,
 )
 from runs.completers.chunks import Answer, Cut, Lines, Malformed
 from runs.completers.openai_compatible import (
@@ -31,7 +32,9 @@ from runs.completers.openai_compatible import (
     OpenAICompatibleCompleter,
     close_client,
     pause_before,
+    refused_field,
     retry_after,
+    without,
 )
 from tests.upstream import Upstream, expected_text, words
 
@@ -46,6 +49,12 @@ SILENT_SECONDS = 1.5
 def limits(settings: Settings) -> None:
     settings.KUMOS_UPSTREAM_IDLE_SECONDS = settings.KUMOS_UPSTREAM_CONNECT_SECONDS = BOUND_SECONDS
     settings.KUMOS_UPSTREAM_ATTEMPTS = 2
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ports come again, and what the last test's server refused is not this one's."""
+    monkeypatch.setattr(openai_compatible, "_refused", {})
 
 
 @pytest.fixture
@@ -142,6 +151,45 @@ def test_a_field_that_the_server_refuses_is_left_out(up: Upstream) -> None:
     assert events[-1] == Finish("stop")
     assert up.calls[-1].body["max_tokens"] == 7
     assert "max_completion_tokens" not in up.calls[-1].body
+
+
+@pytest.mark.parametrize(
+    ("field", "wanted", "instead"),
+    [
+        ("max_tokens", {"max_completion_tokens": 7}, {"max_completion_tokens": 7}),
+        ("temperature", {"temperature": 0.5, "top_p": 0.5}, {"top_p": 0.5}),
+        ("reasoning_effort", {"reasoning_effort": "low"}, {}),
+    ],
+)
+def test_what_a_model_refused_is_not_sent_to_it_again(
+    field: str, wanted: dict[str, Any], instead: dict[str, Any], up: Upstream
+) -> None:
+    for _ in range(2):
+        events = events_of(up.base_url, asked(f"refuses:{field}", **wanted), limit_field="max_tokens")
+        assert events[-1] == Finish("stop")
+    assert [field in call.body for call in up.calls] == [True, False, False]
+    always = {"model", "messages", "stream", "stream_options"}
+    assert all({k: v for k, v in call.body.items() if k not in always} == instead for call in up.calls[1:])
+
+
+def test_a_limit_that_is_refused_under_both_names_is_an_error() -> None:
+    body = {"max_tokens": 7}
+    other = without(body, "max_tokens")
+    assert other == {"max_completion_tokens": 7}
+    assert without(other, "max_completion_tokens") == body
+
+
+def test_strict_is_left_out_of_every_function() -> None:
+    tools = [{"type": "function", "function": {"name": name, "strict": True}} for name in "ab"]
+    said = "'tools[0].function.strict' is not permitted"
+    assert refused_field({"tools": tools}, said) == "strict"
+    left = without({"tools": tools}, "strict")["tools"]
+    assert [tool["function"] for tool in left] == [{"name": "a"}, {"name": "b"}]
+    assert refused_field({"tools": left}, said) == ""
+
+
+def test_a_value_out_of_range_is_no_field_to_leave_out(up: Upstream) -> None:
+    assert refused_field({"temperature": 1.5}, "temperature must be <= 1") == ""
 
 
 def test_limit_field_of_older_servers(up: Upstream) -> None:

@@ -172,7 +172,7 @@ def test_the_budget_of_a_run_covers_all_its_turns(alice: ApiClient, model: Model
     worked(run, writer)
     submit(alice, run)
     worked(run, writer)
-    assert [request["max_completion_tokens"] for request in model.requests] == [300, 300 - USAGE["completion_tokens"]]
+    assert [request["max_tokens"] for request in model.requests] == [300, 300 - USAGE["completion_tokens"]]
 
 
 def test_a_run_without_budget_left_ends_without_asking(alice: ApiClient, model: Model, writer: Writer) -> None:
@@ -292,7 +292,7 @@ def test_a_fault_of_ours_ends_the_run_without_showing_it(
     alice: ApiClient, execute: Execute, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, run = ask(alice, "!fast Hello", tools=[{"type": "file_search"}])
-    Run.objects.filter(pk=run.pk).update(truncation_strategy=["not", "an", "object"])
+    Run.objects.filter(pk=run.pk).update(tool_resources=["not", "an", "object"])
     ended = execute(run.pk)
     assert ended.status == "failed"
     assert ended.last_error == {"code": "server_error", "message": "Sorry, something went wrong."}

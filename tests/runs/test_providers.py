@@ -40,13 +40,31 @@ def test_any_other_name_goes_to_the_base_url(settings: Settings) -> None:
     settings.OLLAMA_BASE_URL = "http://ollama:11434"
     for name in ("gpt-4o", "meta-llama/Llama-3.1-8B", "llama3.2:1b"):
         assert answered_by(name) == ("http://models:8000/v1/chat/completions", name)
-    assert answered_by("openai/gpt-4o") == ("http://models:8000/v1/chat/completions", "gpt-4o")
+    # What stands in front of the slash is a part of the name on vLLM and on gateways.
+    assert answered_by("openai/gpt-oss-20b") == ("http://models:8000/v1/chat/completions", "openai/gpt-oss-20b")
     assert answered_by("ollama/llama3.2:1b") == ("http://ollama:11434/v1/chat/completions", "llama3.2:1b")
 
 
 def test_a_key_alone_means_openai(settings: Settings) -> None:
     settings.OPENAI_API_KEY = "sk-x"
-    assert answered_by("gpt-4o") == ("https://api.openai.com/v1/chat/completions", "gpt-4o")
+    for model in ("gpt-4o", "openai/gpt-4o"):
+        assert answered_by(model) == ("https://api.openai.com/v1/chat/completions", "gpt-4o")
+
+
+@pytest.mark.parametrize(
+    ("base_url", "field"),
+    [
+        ("", "max_completion_tokens"),
+        ("https://api.openai.com/v1", "max_completion_tokens"),
+        ("http://localhost:11434/v1", "max_tokens"),
+    ],
+)
+def test_only_openai_is_sent_the_newer_name_of_the_limit(base_url: str, field: str, settings: Settings) -> None:
+    """Ollama and others would ignore it without a word, and the run's budget with it."""
+    settings.OPENAI_API_KEY, settings.OPENAI_BASE_URL = "sk-x", base_url
+    completer, _ = completer_for("gpt-4o")
+    assert isinstance(completer, OpenAICompatibleCompleter)
+    assert completer.limit_field == field
 
 
 def test_ollama_alone_answers_bare_names(settings: Settings) -> None:
