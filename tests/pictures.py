@@ -10,9 +10,11 @@ as PNG), /endless, /announced (a large Content-Length), /drips (never ends, slow
 
 from __future__ import annotations
 
+import ssl
 import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Self
 from urllib.parse import unquote
 
@@ -34,12 +36,18 @@ SHOWN = {
 
 
 class Pictures:
-    def __init__(self) -> None:
+    """With a `certificate`, a file that also holds its key, it speaks HTTPS."""
+
+    def __init__(self, certificate: Path | None = None) -> None:
         self.asked: list[str] = []
         self.hosts: list[str] = []
         self.over = threading.Event()
         self._first = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     @property

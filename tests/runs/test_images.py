@@ -5,13 +5,21 @@ from __future__ import annotations
 import asyncio
 import base64
 import ipaddress
-import time
+import ssl
 from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from pytest_django.fixtures import Settings
 
+from assistants.clock import now
 from assistants.models import File
 from runs import prompt, transitions, web
 from runs.executor import Stop
@@ -201,7 +209,10 @@ def test_a_large_file_is_not_even_read(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_cancel_does_not_wait_for_an_image(alice: ApiClient, site: Pictures, model: Model, writer: Writer) -> None:
+def test_a_cancel_does_not_wait_for_an_image(
+    alice: ApiClient, site: Pictures, model: Model, writer: Writer, settings: Settings
+) -> None:
+    settings.KUMOS_IMAGE_SECONDS = 3600
     run = Run.objects.get(pk=show(alice, image(site.url("/silent"))))
 
     async def work(live: Live) -> None:
@@ -211,9 +222,7 @@ def test_a_cancel_does_not_wait_for_an_image(alice: ApiClient, site: Pictures, m
         live.executor.stop(Stop.CANCELLED)
         await task
 
-    started = time.monotonic()
     assert live(run, writer, work).status == "cancelled"
-    assert time.monotonic() - started < 10, "not the 15 seconds that an image may take"
 
 
 # The guard ------------------------------------------------------------------------------------------------------------
@@ -258,6 +267,41 @@ def test_no_private_address_is_dialled(host: str, site: Pictures) -> None:
         ("its host is not on the public internet", "its host has no address", "its address is none")
     )
     assert site.asked == []
+
+
+@pytest.mark.parametrize(("name", "fits"), [("localhost", True), ("elsewhere.test", False)])
+def test_a_certificate_must_name_the_host_and_not_the_address(
+    name: str, fits: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings.KUMOS_IMAGE_HOSTS = ["localhost"]
+    certificate = certificate_for(name, tmp_path)
+    monkeypatch.setattr(web, "tls", lambda: ssl.create_default_context(cafile=certificate))
+    with Pictures(certificate) as site:
+        url = f"https://localhost:{site.port}/cat.png"
+        if fits:
+            assert fetched(url).content == PNG
+        else:
+            assert "cannot be reached" in refused(url)
+        assert site.asked == ["/cat.png"] * fits
+
+
+def certificate_for(name: str, folder: Path) -> Path:
+    """A file with a key and a certificate for that host, signed by nobody else."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    day = timedelta(days=1)
+    certificate = (
+        x509.CertificateBuilder(
+            subject, subject, key.public_key(), x509.random_serial_number(), now() - day, now() + day
+        )
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = Encoding.PEM
+    path = folder / "certificate.pem"
+    path.write_bytes(key.private_bytes(pem, PrivateFormat.PKCS8, NoEncryption()) + certificate.public_bytes(pem))
+    return path
 
 
 @pytest.mark.parametrize("where", ["http://localhost:{port}/cat.png", "//localhost:{port}/cat.png", "http://[::1]/"])
