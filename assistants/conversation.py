@@ -41,8 +41,7 @@ def insert_thread(project: Project, data: Mapping[str, Any]) -> Thread:
         project, data.get("tool_resources"), expires_after_days=stores.THREAD_STORE_DAYS
     )
     thread = Thread.objects.create(project=project, tool_resources=resources, metadata=data.get("metadata") or {})
-    for message in data.get("messages") or []:
-        insert_message(thread, message)
+    insert_messages(thread, data.get("messages") or [])
     return thread
 
 
@@ -50,7 +49,8 @@ def insert_thread(project: Project, data: Mapping[str, Any]) -> Thread:
 def add_message(thread: Thread, data: Mapping[str, Any]) -> Message:
     """A message from a validated `MessageInput`. ApiError 400 while a run is active, 404 if the thread is gone."""
     hold(thread)
-    return insert_message(thread, data)
+    (message,) = insert_messages(thread, [data])
+    return message
 
 
 def hold(thread: Thread) -> None:
@@ -63,15 +63,23 @@ def hold(thread: Thread) -> None:
     raise ApiError(f"Can't add messages to {thread.id} while a run {run_id} is active.")
 
 
-def insert_message(thread: Thread, data: Mapping[str, Any]) -> Message:
-    """`add_message` inside the caller's transaction, which has the thread's row. `thread` learns of new resources."""
+def insert_messages(thread: Thread, several: Sequence[Mapping[str, Any]]) -> list[Message]:
+    """Several `add_message` inside the caller's transaction, which has the thread's row; they keep their order.
+
+    `thread` learns of new resources.
+    """
+    return Message.objects.bulk_create([new_message(thread, data) for data in several])
+
+
+def new_message(thread: Thread, data: Mapping[str, Any]) -> Message:
+    """An unsaved message; what is attached to it joins `thread`. ApiError 404 for a file that the project lacks."""
     attachments = data.get("attachments") or []
     images = [part["image_file"]["file_id"] for part in data["content"] if part["type"] == "image_file"]
     stores.find_files(thread.project, images)
     if attachments:
         join_attachments(thread, attachments)
     moment = now()
-    return Message.objects.create(
+    return Message(
         thread=thread,
         created_at=moment,
         completed_at=moment,
@@ -85,24 +93,29 @@ def insert_message(thread: Thread, data: Mapping[str, Any]) -> Message:
 def join_attachments(thread: Thread, attachments: Sequence[Mapping[str, Any]]) -> None:
     """Attached files join the thread's tool resources (contract 2.7); its store is made where it has none."""
     thread.refresh_from_db(fields=["tool_resources"])
-    files = stores.find_files(thread.project, [attachment["file_id"] for attachment in attachments])
+    files = {file.id: file for file in stores.find_files(thread.project, [one["file_id"] for one in attachments])}
+    wanted: dict[str, list[str]] = {"code_interpreter": [], "file_search": []}
+    for attachment in attachments:
+        for tool in attachment["tools"]:
+            wanted[tool["type"]].append(attachment["file_id"])
     resources = thread.tool_resources
-    for file, attachment in zip(files, attachments, strict=True):
-        tools = {tool["type"] for tool in attachment["tools"]}
-        if "code_interpreter" in tools:
-            file_ids = resources.setdefault("code_interpreter", {"file_ids": []})["file_ids"]
-            if file.id not in file_ids:
-                file_ids.append(file.id)
-            if len(file_ids) > CODE_FILES_MAX:
-                raise at(
-                    "tool_resources",
-                    at("code_interpreter", at("file_ids", array_too_long(len(file_ids), CODE_FILES_MAX))),
-                )
-        if "file_search" in tools:
-            store_ids = resources.setdefault("file_search", {"vector_store_ids": []})["vector_store_ids"]
-            store = VectorStore.objects.filter(project=thread.project, pk__in=store_ids).first()
-            if store is None:  # none yet, or deleted since
-                store = stores.create_store(thread.project, expires_after_days=stores.THREAD_STORE_DAYS)
-                store_ids[:] = [store.id]
-            stores.attach(store, file)
+    if wanted["code_interpreter"]:
+        held = resources.get("code_interpreter", {}).get("file_ids", [])
+        file_ids = list(dict.fromkeys([*held, *wanted["code_interpreter"]]))
+        if len(file_ids) > CODE_FILES_MAX:
+            raise at(
+                "tool_resources", at("code_interpreter", at("file_ids", array_too_long(len(file_ids), CODE_FILES_MAX)))
+            )
+        resources["code_interpreter"] = {"file_ids": file_ids}
+    if wanted["file_search"]:
+        store = store_of(thread)
+        resources["file_search"] = {"vector_store_ids": [store.id]}
+        stores.attach_all(store, [stores.Attachment(files[id]) for id in dict.fromkeys(wanted["file_search"])])
     thread.save(update_fields=["tool_resources"])
+
+
+def store_of(thread: Thread) -> VectorStore:
+    """The thread's store; a new one where it has none, or where it was deleted."""
+    named = thread.tool_resources.get("file_search", {}).get("vector_store_ids", [])
+    store = VectorStore.objects.filter(project=thread.project_id, pk__in=named).first()
+    return store or stores.create_store(thread.project, expires_after_days=stores.THREAD_STORE_DAYS)

@@ -73,8 +73,7 @@ def _insert(
     run.expires_at = run.created_at + timedelta(seconds=settings.KUMOS_RUN_SECONDS)
     run.save(force_insert=True)  # the unique index decides who is first
     Thread.objects.filter(pk=thread.pk).update(active_run_id=run.pk)
-    for message in messages:
-        conversation.insert_message(thread, message)
+    conversation.insert_messages(thread, messages)
     if not run.instructions and not thread.messages.filter(role="user").exists():
         raise ApiError(
             "Run creation requires a Thread with a user message or an assistant with instructions.",

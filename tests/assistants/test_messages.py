@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from pytest_django import DjangoAssertNumQueries
 
 from assistants import conversation
 from assistants.errors import ApiError
@@ -357,3 +358,16 @@ def test_an_attachment_joins_the_store_that_the_thread_was_given(alice: ApiClien
     assert alice.get(f"/vector_stores/{store['id']}").json()["expires_after"] is None, "a store of its own stays so"
     listed = alice.get(f"/vector_stores/{store['id']}/files").json()["data"]
     assert [item["id"] for item in listed] == [file_id]
+
+
+def test_many_attachments_hold_the_database_no_longer_than_few(
+    alice: ApiClient, thread_id: str, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    """Whoever writes keeps every run waiting meanwhile."""
+    files = [alice.make_file(f"{number}.txt") for number in range(5)]
+    search = [{"type": "file_search"}]
+    attachments = [{"file_id": files[number % 5], "tools": search} for number in range(200)]
+    body = {"role": "user", "content": "x", "attachments": attachments}
+    with django_assert_max_num_queries(40):
+        message = alice.make(f"/threads/{thread_id}/messages", body)
+    assert message["attachments"] == attachments

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pytest_django import DjangoAssertNumQueries
 
 from assistants.models import Message, Thread
 from tests.conftest import ApiClient
@@ -109,3 +110,34 @@ def test_project_sees_its_own_only(alice: ApiClient, bob: ApiClient, charlie: Ap
         assert answer.status_code == 404
         assert answer.json()["error"]["message"] == missing.replace("thread_x", thread["id"])
     assert alice.get(path).json()["metadata"] == {}
+
+
+def test_many_messages_are_written_together(
+    alice: ApiClient, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    messages = [{"role": "user", "content": str(number)} for number in range(120)]
+    with django_assert_max_num_queries(20):
+        thread = alice.make("/threads", {"messages": messages})
+    page = alice.get(f"/threads/{thread['id']}/messages", {"order": "asc", "limit": 100}).json()
+    assert [message["content"][0]["text"]["value"] for message in page["data"]] == [str(n) for n in range(100)]
+    assert page["has_more"] is True
+
+
+def test_messages_of_a_thread_bring_their_attachments(alice: ApiClient) -> None:
+    one, two = alice.make_file("one.txt"), alice.make_file("two.csv")
+    search, code = {"type": "file_search"}, {"type": "code_interpreter"}
+    messages = [
+        {"role": "user", "content": "x", "attachments": [{"file_id": one, "tools": [search]}]},
+        {"role": "user", "content": "y", "attachments": [{"file_id": two, "tools": [search, code]}]},
+    ]
+    resources = alice.make("/threads", {"messages": messages})["tool_resources"]
+    assert resources["code_interpreter"] == {"file_ids": [two]}
+    (store_id,) = resources["file_search"]["vector_store_ids"]
+    assert alice.get(f"/vector_stores/{store_id}").json()["file_counts"]["total"] == 2
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded", "text/plain", ""])
+def test_an_empty_body_needs_no_content_type(alice: ApiClient, kind: str) -> None:
+    """Contract 10.14."""
+    answer = alice.client.generic("POST", "/v1/threads", b"", content_type=kind, CONTENT_LENGTH="0")
+    assert answer.status_code == 200, answer.content
