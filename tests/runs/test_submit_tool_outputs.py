@@ -12,6 +12,7 @@ from django.db import connections
 
 from runs import progress, queue
 from runs.models import Run
+from runs.transitions import usage_of
 from streaming.models import Event
 from tests.conftest import ApiClient
 from tests.fold import fetched, fold
@@ -29,7 +30,7 @@ def waiting(client: ApiClient, *call_ids: str) -> Run:
         for id in call_ids
     ]
     step = progress.open_tool_step(mine, [{"index": index, **call} for index, call in enumerate(calls)])
-    progress.require_action(mine, step, calls, {}, {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5})
+    progress.require_action(mine, step, calls, {}, usage_of(3, 2))
     return Run.objects.get(pk=run.pk)
 
 
@@ -64,7 +65,7 @@ def test_all_outputs_queue_the_run_again(alice: ApiClient) -> None:
     assert [event.name for event in events][-2:] == ["thread.run.step.completed", "thread.run.queued"]
     step = json.loads(events[-2].data)
     assert [call["function"]["output"] for call in step["step_details"]["tool_calls"]] == ["", "snow"]
-    assert step["usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    assert step["usage"] == usage_of(3, 2)
     assert json.loads(events[-1].data) == {**answer, "tool_resources": {"code_interpreter": {"file_ids": []}}}
     assert fold(events) == fetched(alice, run.thread_id, run.pk)
 
