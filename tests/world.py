@@ -10,6 +10,7 @@ from django.utils import timezone
 from assistants import ids
 from runs import progress, queue
 from runs.models import Run, RunStep, StepStatus, StepType
+from runs.transitions import usage_of
 from tests.conftest import ApiClient
 from tests.routes import ROUTES, Ids, Route
 
@@ -62,7 +63,7 @@ def world_of(client: ApiClient) -> World:
     call_id = ids.new_call_id()
     call: dict[str, Any] = {**CALL, "id": call_id}
     opened = progress.open_tool_step(waiting, [{"index": 0, **call}])
-    progress.require_action(waiting, opened, [call], {}, {})
+    progress.require_action(waiting, opened, [call], {}, usage_of())
 
     kinds: dict[str, str] = {
         "assistant": assistant,

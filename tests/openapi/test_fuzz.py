@@ -11,15 +11,16 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
+import orjson
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core import NOT_SET
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
-    negative_data_rejection,
     response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
@@ -29,7 +30,7 @@ from kumos_site.openapi.document import document
 from tests.e2e.events import Desk, frames
 from tests.openapi.residents import LISTED, PLACEHOLDERS, Residents, settle
 from tests.process import KumosProcess
-from tests.wire import check_answer
+from tests.wire import check_answer, validator_of
 
 CHECKS = [
     not_a_server_error,
@@ -38,6 +39,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+EXAMPLES = [5, pytest.param(100, marks=pytest.mark.slow)]
 ENDLESS = "/threads/{thread_id}/runs/stream"
 """It stays open, so its beginning is all that is looked at."""
 
@@ -86,7 +88,6 @@ def explore(desk: Desk, label: str, mode: GenerationMode, examples: int) -> Coun
     operation = OPERATIONS[label]
     residents = Residents(desk)
     seen: Counter[int] = Counter()
-    checks = [*CHECKS, negative_data_rejection] if mode is GenerationMode.NEGATIVE else CHECKS
 
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(
@@ -117,10 +118,19 @@ def explore(desk: Desk, label: str, mode: GenerationMode, examples: int) -> Coun
         if media == "text/event-stream":  # frames() holds every event against its schema
             unread.append(response_schema_conformance)
             assert frames(response.content)[-1].name == "done"
-        case.validate_response(response, excluded_checks=unread, checks=checks)
+        case.validate_response(response, excluded_checks=unread, checks=CHECKS)
+        assert response.status_code >= 400 or not is_forbidden(case)
 
     ask()
     return seen
+
+
+def is_forbidden(case: Any) -> bool:
+    """Whether the document, as it is, refuses the body."""
+    described = document()["paths"][case.path][case.method.lower()].get("requestBody")
+    if described is None or case.media_type != "application/json" or case.body is NOT_SET:
+        return False
+    return not validator_of(orjson.dumps(described["content"]["application/json"]["schema"])).is_valid(case.body)
 
 
 def put(value: Any, ids: dict[str, str]) -> Any:
@@ -145,15 +155,19 @@ def beginning(desk: Desk, case: Any) -> int:
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_allowed_requests_are_answered_as_described(desk: Desk, label: str) -> None:
-    seen = explore(desk, label, GenerationMode.POSITIVE, 12)
+@pytest.mark.parametrize("examples", EXAMPLES)
+def test_allowed_requests_are_answered_as_described(desk: Desk, label: str, examples: int) -> None:
+    seen = explore(desk, label, GenerationMode.POSITIVE, examples)
+    if not seen[200]:  # some bodies have rules that no schema says: of many, one keeps them
+        seen = explore(desk, label, GenerationMode.POSITIVE, 100)
     assert seen[200], seen
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("label", OPERATIONS)
-def test_forbidden_requests_are_refused_as_described(desk: Desk, label: str) -> None:
-    explore(desk, label, GenerationMode.NEGATIVE, 12)
+@pytest.mark.parametrize("label", [label for label in OPERATIONS if label != "GET /openapi.json"])
+@pytest.mark.parametrize("examples", EXAMPLES)
+def test_forbidden_requests_are_refused_as_described(desk: Desk, label: str, examples: int) -> None:
+    explore(desk, label, GenerationMode.NEGATIVE, examples)
 
 
 @pytest.mark.e2e

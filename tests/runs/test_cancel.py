@@ -12,6 +12,7 @@ from assistants.models import Message, Thread
 from runs import progress, queue
 from runs.models import TERMINAL, Run
 from runs.story import Piece
+from runs.transitions import usage_of
 from streaming.models import Event
 from tests.conftest import ApiClient
 from tests.fold import fetched, fold
@@ -92,7 +93,7 @@ def test_a_run_that_waits_for_outputs_is_cancelled_at_once(alice: ApiClient) -> 
     mine = claimed(run)
     call = {"id": "call_a", "type": "function", "function": {"name": "get_weather", "arguments": "{}", "output": None}}
     step = progress.open_tool_step(mine, [{"index": 0, **call}])
-    progress.require_action(mine, step, [call], {}, {})
+    progress.require_action(mine, step, [call], {}, usage_of())
     answer = alice.make(f"{path_of(run)}/cancel")
     assert (answer["status"], answer["required_action"]) == ("cancelled", None)
     assert names(run)[-3:] == ["thread.run.cancelling", "thread.run.step.cancelled", "thread.run.cancelled"]
