@@ -31,7 +31,7 @@ unit: test-environment ## the tests that start no server
 
 # A call of its own: Playwright leaves a running event loop behind, and Django refuses its ORM beside one.
 e2e: test-environment ## the tests that drive a served Kumos, over HTTP and in Chromium
-	$(python) -m pytest -m "e2e or browser"
+	$(python) -m pytest -m "(e2e or browser) and not slow"
 
 contract: test-environment ## the official SDKs, from the oldest in use to the newest, against a served Kumos
 	@bin/sdks
