@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -213,6 +214,26 @@ def test_a_form_where_json_belongs(server: KumosProcess) -> None:
         "param": None,
         "code": "unsupported_content_type",
     }
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"X-A: a\0b",
+        b"X A: a",
+        b"Authorization: Bearer \0",
+        b"Content-Length: abc",
+        b"Content-Length: -1",
+        b"Content-Length: 2\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked\r\n\r\nzz",
+    ],
+)
+def test_what_is_no_http_is_refused_before_it_is_a_request(server: KumosProcess, line: bytes) -> None:
+    """By Twisted, which knows nothing of errors in JSON; the server goes on."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) as sock:
+        sock.sendall(b"POST /v1/threads HTTP/1.1\r\nHost: localhost\r\n" + line + b"\r\n\r\n")
+        assert sock.recv(4096).startswith(b"HTTP/1.1 400 ")
+    assert ask(server, "GET", "/assistants").status == 200
 
 
 # Keys ----------------------------------------------------------------------------------------------------------------
