@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ipaddress
+import socket
 import ssl
 from collections.abc import Iterator
 from datetime import timedelta
@@ -21,7 +22,7 @@ from pytest_django.fixtures import Settings
 
 from assistants.clock import now
 from assistants.models import File
-from runs import prompt, transitions, web
+from runs import images, prompt, transitions, web
 from runs.executor import Stop
 from runs.images import TOKENS, NoImage, unpacked
 from runs.models import Run
@@ -225,6 +226,20 @@ def test_a_cancel_does_not_wait_for_an_image(
     assert live(run, writer, work).status == "cancelled"
 
 
+@pytest.mark.django_db(transaction=True)
+def test_all_images_together_have_a_limit(
+    alice: ApiClient, model: Model, execute: Execute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "TOTAL_BYTES_MAX", len(PNG) + len(GIF))
+    both = image(as_url(PNG)), image(as_url(GIF, "image/gif"))
+    assert execute(show(alice, *both, *both)).status == "completed"
+    run = execute(show(alice, *both, image(as_url(JPEG, "image/jpeg"))))
+    assert run.last_error is not None
+    assert run.last_error["code"] == "invalid_prompt"
+    assert f"more than {len(PNG) + len(GIF)} bytes" in run.last_error["message"]
+    assert len(model.requests) == 1
+
+
 # The guard ------------------------------------------------------------------------------------------------------------
 
 
@@ -302,6 +317,48 @@ def certificate_for(name: str, folder: Path) -> Path:
     path = folder / "certificate.pem"
     path.write_bytes(key.private_bytes(pem, PrivateFormat.PKCS8, NoEncryption()) + certificate.public_bytes(pem))
     return path
+
+
+def resolved(url: str, *answers: list[str]) -> web.Fetched:
+    """`fetch` where the name server gives these answers, one after the other, and then no more."""
+    left = list(answers)
+
+    async def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
+        assert left, f"{host} was looked up once too often"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in left.pop(0)]
+
+    async def work() -> web.Fetched:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+            return await web.fetch(url, LIMIT)
+
+    return run_async(work)
+
+
+def test_a_name_is_looked_up_once_and_that_answer_is_dialled(site: Pictures, settings: Settings) -> None:
+    settings.KUMOS_IMAGE_HOSTS = ["cats.test"]
+    assert resolved(site.url("/cat.png", host="cats.test"), ["127.0.0.1"]).content == PNG
+    assert site.hosts == [f"cats.test:{site.port}"]
+
+
+def test_the_next_address_of_a_host_is_tried(site: Pictures, settings: Settings) -> None:
+    settings.KUMOS_IMAGE_HOSTS = ["cats.test"]
+    assert resolved(site.url("/cat.png", host="cats.test"), ["127.0.0.3", "127.0.0.1"]).content == PNG
+
+
+@pytest.mark.parametrize("addresses", [["127.0.0.1"], ["192.0.2.1", "127.0.0.1"], ["8.8.8.8", "127.0.0.1"]])
+def test_one_private_address_makes_a_name_private(addresses: list[str], site: Pictures) -> None:
+    with pytest.raises(web.Unfetchable, match="not on the public internet"):
+        resolved(site.url("/cat.png", host="cats.test"), addresses)
+    assert site.asked == []
+
+
+def test_a_redirect_to_a_name_that_became_private(site: Pictures) -> None:
+    """The named host redirects to one that resolves to this machine."""
+    away = site.url(f"/to?{site.url('/cat.png', host='cats.test')}")
+    with pytest.raises(web.Unfetchable, match="not on the public internet"):
+        resolved(away, ["127.0.0.1"], ["127.0.0.1"])
+    assert len(site.asked) == 1
 
 
 @pytest.mark.parametrize("where", ["http://localhost:{port}/cat.png", "//localhost:{port}/cat.png", "http://[::1]/"])
