@@ -35,7 +35,7 @@ e2e: test-environment ## the tests that drive a served Kumos, over HTTP and in C
 
 contract: test-environment ## the official SDKs, from the oldest in use to the newest, against a served Kumos
 	@bin/sdks
-	$(python) -m pytest -m contract
+	$(python) -m pytest tests/contract
 
 pins: ## write the requirements files from pyproject.toml (UPGRADE=1: newest versions)
 	@bin/environment requirements-uv.txt

@@ -20,7 +20,7 @@ from tests.process import ROOT
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = ROOT / ".venv-contract"
-PLAY_SECONDS = 180.0
+PLAY_SECONDS = 400.0
 DRIVEN = {"openai": "openai", "langchain": "langchain-classic"}
 """The package whose version names the tests."""
 

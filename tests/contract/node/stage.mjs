@@ -14,7 +14,7 @@ export const GET_WEATHER = {
 // What the documents of the demo project answer.
 export const DRAGON = "Summarize 'Project Dragon' based on all available files";
 export const WEATHER_QUESTION = "What is the weather in Paris and Rome?";
-const CALL_MS = 30_000;
+const CALL_MS = 60_000;
 
 export const scenarios = new Map();
 

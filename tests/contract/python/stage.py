@@ -31,7 +31,7 @@ GET_WEATHER: Any = {
 DRAGON = "Summarize 'Project Dragon' based on all available files"
 """What the documents of the demo project answer."""
 WEATHER_QUESTION = "What is the weather in Paris and Rome?"
-CALL_SECONDS = 30.0
+CALL_SECONDS = 60.0
 
 Scenario = Callable[["Kumos"], None]
 SCENARIOS: dict[str, Scenario] = {}
