@@ -71,7 +71,7 @@ def document() -> Schema:
     schemas = Schemas()
     paths: dict[str, Schema] = {}
     for operation in operations(get_resolver().url_patterns):
-        paths.setdefault(operation.path, {})[operation.method] = _operation(operation, schemas)
+        paths.setdefault(operation.path, {})[operation.method] = describe(operation, schemas)
     error = answer_schema(ErrorObject, schemas)
     headers = {name: {"$ref": f"#/components/headers/{name}"} for name in HEADERS}
     return {
@@ -97,7 +97,7 @@ def written() -> str:
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 
-def _operation(operation: Operation, schemas: Schemas) -> Schema:
+def describe(operation: Operation, schemas: Schemas) -> Schema:
     described: Schema = {"operationId": operation.name, "tags": [operation.tag]}
     if operation.doc:
         described["description"] = cleandoc(operation.doc)

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from assistants.answers import Answer
 from assistants.serializers.fields import ClosedSerializer, WireField
 from assistants.views.resource import ResourceViewSet, takes
-from kumos_site.openapi.document import EXTENSIONS, KEPT, _operation, document, written
+from kumos_site.openapi.document import EXTENSIONS, KEPT, describe, document, written
 from kumos_site.openapi.operations import operations
 from kumos_site.openapi.schemas import Schemas
 
@@ -121,7 +121,7 @@ def page(request: HttpRequest) -> HttpResponse:
 def test_a_route_that_does_not_say_what_it_takes_and_answers_is_refused(view: Any, complaint: str) -> None:
     (operation,) = operations([path("v1/new", view)])
     with pytest.raises(TypeError, match=complaint):
-        _operation(operation, Schemas())
+        describe(operation, Schemas())
 
 
 def test_one_name_has_one_meaning() -> None:

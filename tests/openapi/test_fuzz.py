@@ -39,7 +39,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = [5, pytest.param(100, marks=pytest.mark.slow)]
+EXAMPLES = [3, pytest.param(100, marks=pytest.mark.slow)]
 ENDLESS = "/threads/{thread_id}/runs/stream"
 """It stays open, so its beginning is all that is looked at."""
 
