@@ -1,6 +1,7 @@
-"""The one clock: UTC, microseconds, never twice the same and never backwards within a process.
+"""The one clock: UTC, microseconds, never twice the same, and not backwards where the system's was only adjusted.
 
-Lists are ordered by `(created_at, id)`, so objects made one after the other keep their order even within a second.
+Lists are ordered by `(created_at, id)`, so objects made one after the other keep their order even within a second. A
+system clock that was set back further is followed: otherwise no lease and no time limit would end until it caught up.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import overload
 
+ADJUSTED_MICROSECONDS = 5_000_000
+
 _lock = threading.Lock()
 _last = 0
 
@@ -17,7 +20,8 @@ _last = 0
 def now() -> datetime:
     global _last
     with _lock:
-        _last = max(time.time_ns() // 1000, _last + 1)
+        moment = time.time_ns() // 1000
+        _last = moment if moment < _last - ADJUSTED_MICROSECONDS else max(moment, _last + 1)
         return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=_last)
 
 

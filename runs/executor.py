@@ -20,17 +20,17 @@ from django.conf import settings
 
 from assistants.clock import now
 from assistants.tokens import count_tokens
-from runs import progress, prompt, queue, recovery
+from runs import progress, prompt, queue
 from runs.calls import Call, usable_id
 from runs.completers import CompleterError, Finish, TextDelta, ToolCallDelta, Usage
 from runs.completers.providers import completer_for
 from runs.images import Images
 from runs.models import Run
-from runs.progress import CancelRequested, Fenced, OpenMessage
+from runs.progress import CancelRequested, Fenced
 from runs.scribe import CallScribe, MessageScribe
 from runs.tools import Details, tools_of
 from runs.transitions import usage_of
-from runs.writer import Writer
+from runs.writer import OutcomeUnknown, Writer, passing
 
 logger = logging.getLogger(__name__)
 
@@ -114,11 +114,19 @@ class Executor:
             await self._conclude(Stop.CANCELLED)
         except CompleterError as error:
             await self._end(partial(progress.fail, self.run, error.code, error.message))
-        except Exception:
-            logger.exception("run %s failed", self.run.pk)
-            await self._end(partial(progress.fail, self.run, "server_error", "Sorry, something went wrong."))
+        except Exception as error:
+            await self._break(error)
         finally:
             deadline.cancel()
+
+    async def _break(self, error: Exception) -> None:
+        """A fault of ours. The database's is not the run's: it goes on from what is stored, here or elsewhere."""
+        if isinstance(error, OutcomeUnknown) or passing(error):
+            logger.warning("run %s is given up, the database failed: %r", self.run.pk, error)
+            await self._end(partial(queue.release, self.run, crashed=True))
+        else:
+            logger.error("run %s failed", self.run.pk, exc_info=error)
+            await self._end(partial(progress.fail, self.run, "server_error", "Sorry, something went wrong."))
 
     async def _conclude(self, reason: Stop) -> None:
         ends: dict[Stop, Callable[[Run], None]] = {
@@ -191,7 +199,7 @@ class Executor:
             return True
         if turn.calls:
             return await self._run_calls(turn)
-        message = turn.message or await self._open_message(turn)
+        message = turn.message or self._new_message(turn)
         await message.finish(turn.used(), last=True)
         return True
 
@@ -200,15 +208,11 @@ class Executor:
             return  # words after a call belong to no step: steps do not overlap, and the next turn speaks again
         turn.said.append(text)
         if turn.message is None:
-            turn.message = await self._open_message(turn)
+            turn.message = self._new_message(turn)
         turn.message.write(text)
 
-    async def _open_message(self, turn: Turn) -> MessageScribe:
-        opened = None
-        if self.run.epoch > 1:
-            found = await database_sync_to_async(recovery.unseen_message, thread_sensitive=False)(self.run)
-            opened = None if found is None else OpenMessage(*found)
-        return MessageScribe(self.run, self.writer, turn.prompt.sources, opened)
+    def _new_message(self, turn: Turn) -> MessageScribe:
+        return MessageScribe(self.run, self.writer, turn.prompt.sources)
 
     async def _call(self, turn: Turn, piece: ToolCallDelta) -> None:
         if turn.call_scribe is None:
@@ -247,7 +251,7 @@ class Executor:
 
     async def _stop_short(self, turn: Turn, run_reason: str, message_reason: str) -> None:
         if turn.finish and turn.message is None and not turn.calls:
-            turn.message = await self._open_message(turn)  # without a word, but its step has the turn's usage
+            turn.message = self._new_message(turn)  # without a word, but its step has the turn's usage
         if turn.message is not None and not turn.message_done:
             await turn.message.break_off()
         if turn.call_scribe is not None:

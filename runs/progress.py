@@ -124,7 +124,10 @@ def _finish_message(run: Run, opened: OpenMessage, content: Sequence[Mapping[str
     moment = now()
     message, step = opened.message, opened.step
     message.status, message.completed_at, message.content = MessageStatus.COMPLETED, moment, list(content)
-    message.save(update_fields=["status", "completed_at", "content"])
+    # Not save(): somebody may have deleted the message, and the run goes on all the same.
+    Message.objects.filter(pk=message.pk).update(
+        status=message.status, completed_at=message.completed_at, content=message.content
+    )
     step.usage = usage
     close_step(step, StepStatus.COMPLETED, moment)
     return [story.message_event(message, run), story.step_event(step, run)]

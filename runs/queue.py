@@ -11,13 +11,13 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO
 
 from django.conf import settings
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F, Q
 
 from assistants.clock import now
@@ -33,20 +33,31 @@ EXHAUSTED = "The run was interrupted too often."
 INTERRUPTED = "The run was interrupted: its worker died."
 
 
-def claim(worker_id: str, limit: int) -> list[Run]:
-    """Up to `limit` runs for `worker_id`: interrupted ones, then queued ones, oldest first, fair over projects."""
+def claim(worker_id: str, limit: int, working_on: Collection[str] = ()) -> list[Run]:
+    """Up to `limit` runs for `worker_id`: interrupted ones, then queued ones, oldest first, fair over projects.
+
+    The runs it is `working_on` are not interrupted, even if a long pause of the process has let their leases run out.
+    """
     claimed: list[Run] = []
-    for run in [*_interrupted(limit), *_queued(limit)]:
+    for run in [*_interrupted(limit, working_on), *_queued(limit)]:
         if len(claimed) == limit:
             break
-        if (mine := claim_one(run, worker_id)) is not None:
+        try:
+            with transaction.atomic():  # a savepoint: one bad run does not take back the others' claims
+                mine = claim_one(run, worker_id)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            logger.exception("run %s could not be claimed", run.pk)
+            continue
+        if mine is not None:
             claimed.append(mine)
     return claimed
 
 
-def _interrupted(limit: int) -> list[Run]:
+def _interrupted(limit: int, working_on: Collection[str]) -> list[Run]:
     over = Q(lease_until=None) | Q(lease_until__lt=now())
-    return list(Run.objects.filter(over, status__in=HELD).order_by("created_at")[:limit])
+    return list(Run.objects.filter(over, status__in=HELD).exclude(pk__in=working_on).order_by("created_at")[:limit])
 
 
 def _queued(limit: int) -> list[Run]:
@@ -149,17 +160,25 @@ def beat(worker_id: str, runs: Sequence[Run]) -> tuple[list[str], list[str]]:
     return [run.pk for run in mine if run.status == RunStatus.CANCELLING], [pk for pk in epochs if pk not in held]
 
 
-def release(run: Run) -> None:
-    """Hands a run back so that anybody may go on with it at once. Its status stays, so nothing is to be told."""
-    Run.objects.filter(pk=run.pk, epoch=run.epoch, status__in=HELD).update(lease_until=None, worker_id="")
+def release(run: Run, *, crashed: bool = False) -> None:
+    """Hands a run back so that anybody may go on with it at once. Its status stays, so nothing is to be told.
+
+    A `crashed` one counts as such: a lease that has run out, instead of none.
+    """
+    lease = now() - timedelta(seconds=1) if crashed else None
+    Run.objects.filter(pk=run.pk, epoch=run.epoch, status__in=HELD).update(lease_until=lease, worker_id="")
 
 
 def sweep() -> None:
     """Ends what is overdue, whoever held it. Harmless when several processes do it."""
     overdue = Run.objects.filter(status__in=ACTIVE, expires_at__lte=now()).order_by("expires_at")[:100]
     for run in overdue:
-        with transaction.atomic():
+        try:
             expire_run(run)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            logger.exception("run %s could not be ended", run.pk)
 
 
 # Workers of this host -------------------------------------------------------------------------------------------------

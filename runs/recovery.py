@@ -1,7 +1,6 @@
 """What becomes of half-done work when a run changes hands (design, section 4).
 
-Finished steps stay. Of the open one: a message of which nothing was streamed is written under the same ids, so nobody
-notices; anything that somebody may have seen is closed, and begins again under new ids.
+Finished steps stay. The open one is closed with what was streamed of it, and begins again under new ids.
 """
 
 from __future__ import annotations
@@ -22,8 +21,6 @@ def close_interrupted_work(run: Run) -> None:
     drafts = []
     for step in open_steps(run):
         message = message_of(step)
-        if message is not None and not story.was_streamed(run, message.pk):
-            continue  # `unseen_message` goes on with it
         if message is not None:
             message.superseded = True
             end_message(message, run, "run_failed", moment)
@@ -34,13 +31,6 @@ def close_interrupted_work(run: Run) -> None:
         drafts.append(story.step_event(step, run))
     if drafts:
         journal.append(run.thread_id, drafts)
-
-
-def unseen_message(run: Run) -> tuple[RunStep, Message] | None:
-    """The open message step that an earlier worker left without a word, if there is one."""
-    step = open_steps(run).filter(type=StepType.MESSAGE_CREATION).first()
-    message = None if step is None else message_of(step)
-    return None if step is None or message is None else (step, message)
 
 
 def message_of(step: RunStep) -> Message | None:

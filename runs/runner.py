@@ -113,7 +113,7 @@ class Runner:
 
     async def _claim(self) -> None:
         while not self.stopping and (free := self.slots - len(self.executors)) > 0:
-            runs = await self.writer.run(partial(queue.claim, self.id, free))
+            runs = await self.writer.run(partial(queue.claim, self.id, free, set(self.executors)))
             for run in runs:
                 self._start(run)
             if len(runs) < free:

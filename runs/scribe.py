@@ -60,13 +60,11 @@ class Scribe:
 
 
 class MessageScribe(Scribe):
-    """Writes a message. It is opened with its first text, or is `opened` already by a worker that died before any."""
+    """Writes a message, which is opened with its first text."""
 
-    def __init__(
-        self, run: Run, writer: Writer, sources: Mapping[tuple[int, int], str], opened: OpenMessage | None
-    ) -> None:
+    def __init__(self, run: Run, writer: Writer, sources: Mapping[tuple[int, int], str]) -> None:
         super().__init__(run, writer)
-        self.opened = opened
+        self.opened: OpenMessage | None = None
         self._reader = CitationReader(sources)
         self._pieces: list[Piece] = []
         self._streamed = False

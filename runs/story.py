@@ -141,8 +141,3 @@ def add_up(known: dict[str, Any], new: Mapping[str, Any]) -> None:
                 add_entries(known.setdefault(key, []), value)
             case dict():
                 add_up(known.setdefault(key, {}), value)
-
-
-def was_streamed(run: Run, message_id: str) -> bool:
-    """Whether any text of the message is in the log, so that somebody may have seen it."""
-    return bool(streamed_content(run, message_id)[0]["text"]["value"])

@@ -28,6 +28,10 @@ CROWDED_COMMITS = 20  # within the last tenth of a second
 ATTEMPTS = 3
 
 
+class OutcomeUnknown(Exception):
+    """The commit itself failed, so the work may be stored or not. To do it again could do it twice."""
+
+
 @dataclass(slots=True)
 class _Job:
     work: Callable[[], Any]
@@ -75,11 +79,10 @@ class Writer:
     def _loop(self) -> None:
         try:
             while jobs := self._next():
-                _sync_commits(any(job.urgent for job in jobs))
                 self._commit(jobs)
                 self._commits.append(time.monotonic())
                 _resolve(jobs)
-                close_old_connections()
+                _tidy()
         finally:
             connection.close()
 
@@ -105,12 +108,13 @@ class Writer:
 
     def _commit(self, jobs: Sequence[_Job]) -> None:
         try:
-            with transaction.atomic():
-                for job in jobs:
-                    job.result = job.work()
+            _transact(jobs)
+        except OutcomeUnknown as error:
+            for job in jobs:
+                job.error = error
         except Exception as error:
             # One of them failed and took the others' work back with it: each on its own.
-            if len(jobs) == 1 and not _passing(error):
+            if len(jobs) == 1 and not passing(error):
                 jobs[0].error = error
                 return
             for job in jobs:
@@ -120,16 +124,38 @@ class Writer:
         for attempt in range(1, ATTEMPTS + 1):
             job.error = None
             try:
-                with transaction.atomic():
-                    job.result = job.work()
+                _transact([job])
                 return
             except Exception as error:
                 job.error = error
-                if not _passing(error) or attempt == ATTEMPTS:
+                if not passing(error) or attempt == ATTEMPTS:
                     return
                 logger.warning("a transaction is tried again: %r", error)
-                connection.close_if_unusable_or_obsolete()
+                _tidy()
                 time.sleep(0.05 * attempt)
+
+
+def _transact(jobs: Sequence[_Job]) -> None:
+    """The work of `jobs` in one transaction. Raises what one of them raises, or OutcomeUnknown."""
+    done = False
+    try:
+        _sync_commits(any(job.urgent for job in jobs))
+        with transaction.atomic():
+            for job in jobs:
+                job.result = job.work()
+            done = True
+    except Exception as error:
+        if done and passing(error):
+            raise OutcomeUnknown(repr(error)) from error
+        raise
+
+
+def _tidy() -> None:
+    """Closes a connection that broke. That one cannot even be closed is no reason for the thread to end."""
+    try:
+        close_old_connections()
+    except Exception as error:
+        logger.warning("a broken connection could not be closed: %r", error)
 
 
 def _sync_commits(wanted: bool) -> None:
@@ -145,7 +171,7 @@ def _sync_commits(wanted: bool) -> None:
         connection.close()
 
 
-def _passing(error: Exception) -> bool:
+def passing(error: Exception) -> bool:
     """Whether the same work may succeed a moment later: a lock, a deadlock, a lost connection."""
     return isinstance(error, OperationalError | InterfaceError)
 

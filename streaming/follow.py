@@ -78,6 +78,12 @@ class Watched:
         skip = cursor + 1 - self.ring[0].seq
         return journal.page(islice(self.ring, skip, None))
 
+    def reached(self, seq: int) -> None:
+        """The log goes at least to `seq`. Whoever waits is told: the bell for it may have been lost."""
+        if seq > self.last:
+            self.last = seq
+            self.wake()
+
     def wake(self) -> None:
         for waiter in self.waiters:
             if not waiter.done():
@@ -214,11 +220,9 @@ class Hub:
             last = lasts.get(thread_id)
             if last is None:
                 watched.deleted = True
-            elif last <= watched.last:
-                continue
+                watched.wake()
             else:
-                watched.last = last
-            watched.wake()
+                watched.reached(last)
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
@@ -247,7 +251,7 @@ async def follow(thread_id: str, cursor: int, tick: float) -> AsyncGenerator[Seq
                 behind = journal.is_full(batch)
             if batch:
                 cursor = batch[-1].seq
-                watched.last = max(watched.last, cursor)
+                watched.reached(cursor)
                 yield batch
                 continue
             if watched.deleted:

@@ -236,6 +236,24 @@ def test_a_thread_that_is_deleted_ends_its_run_without_a_word(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
+def test_a_message_that_is_deleted_while_it_is_written_fails_nothing(
+    alice: ApiClient, model: Model, writer: Writer
+) -> None:
+    hold = threading.Event()
+    model.will("Once ", hold, "upon")
+    _, run = ask(alice, "Hello", model="m")
+
+    async def work(live: Live) -> None:
+        task = await live.start()
+        await live.until(DELTA)
+        await asyncio.to_thread(lambda: Message.objects.filter(run_id=run.pk).delete())
+        hold.set()
+        await task
+
+    assert live(run, writer, work).status == "completed"
+    assert names(run)[-3:] == ["thread.message.completed", "thread.run.step.completed", "thread.run.completed"]
+
+
 def test_a_run_that_is_handed_back_ends_nothing(alice: ApiClient, model: Model, writer: Writer) -> None:
     hold = threading.Event()
     model.will("Once ", hold)

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from pytest_django.fixtures import Settings
 
 from assistants.clock import now
@@ -71,6 +72,23 @@ def test_oldest_first_up_to_the_limit_each_once(atlas: Project) -> None:
     assert claim(2, "worker_b") == ids[2:4]
     assert claim(9) == ids[4:]
     assert claim(9) == []
+
+
+def test_a_run_that_cannot_be_claimed_holds_up_nobody(atlas: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, good = queued(atlas, 2)
+    Run.objects.filter(pk=bad).update(thread_id="thread_gone")
+    with connection.constraint_checks_disabled():
+        assert claim(2) == [good]
+    Run.objects.filter(pk=bad).delete()
+
+
+def test_a_worker_does_not_take_over_what_it_works_on(atlas: Project) -> None:
+    """After a long pause of the whole process its leases have run out; whoever else looks first gets the run."""
+    (id,) = queued(atlas)
+    claim(1)
+    run_out(id)
+    assert queue.claim("worker_a", 1, {id}) == []
+    assert claim(1, "worker_b") == [id]
 
 
 def test_a_claim_starts_the_run(atlas: Project) -> None:

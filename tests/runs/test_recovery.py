@@ -51,32 +51,17 @@ def content(text: str) -> list[dict[str, Any]]:
     return [{"type": "text", "text": {"value": text, "annotations": []}}]
 
 
-@pytest.mark.django_db
-def test_a_message_that_nobody_saw_goes_on_under_its_ids(alice: ApiClient) -> None:
-    _, run = ask(alice, "Hello")
-    first = started(run)
-    opened = progress.open_message(first, [])
-    told = names(run)
-    crash(run)
-
-    second = started(run)
-    assert names(run) == told, "nobody notices"
-    found = recovery.unseen_message(second)
-    assert found is not None
-    assert [one.pk for one in found] == [opened.step.pk, opened.message.pk]
-    check(alice, run)
-
-
 @pytest.mark.django_db(transaction=True)
-def test_and_is_told_once_to_its_end(alice: ApiClient, execute: Execute) -> None:
-    _, run = ask(alice, "!fast !echo Hello wide world")
-    progress.open_message(started(run), [])
+def test_an_empty_message_is_closed_before_the_next_attempt_calls_a_tool(alice: ApiClient, execute: Execute) -> None:
+    """Steps never overlap (contract 2.13), and a run that waits for its client has no other open one."""
+    _, run = ask(alice, "!call get_weather {}", tools=[GET_WEATHER])
+    opened = progress.open_message(started(run), [Piece("")])
     crash(run)
-    assert execute(run.pk).status == "completed"
-    for name in ("thread.run.step.created", "thread.message.created", "thread.message.completed"):
-        assert names(run).count(name) == 1
-    assert "thread.message.incomplete" not in names(run)
-    assert Message.objects.get(run_id=run.pk).text == "Hello wide world"
+    assert execute(run.pk).status == "requires_action"
+    told = names(run)
+    assert told.index("thread.run.step.failed") < told.index("thread.run.step.delta")
+    assert [step.status for step in run.steps.order_by("created_at")] == ["failed", "in_progress"]
+    assert alice.get(f"/threads/{run.thread_id}/messages/{opened.message.pk}").json()["status"] == "incomplete"
     check(alice, run)
 
 
@@ -135,7 +120,6 @@ def test_an_open_tool_step_is_closed(alice: ApiClient) -> None:
     second = started(run)
     name, told = story(run)[-1]
     assert (name, told["id"], told["last_error"]) == ("thread.run.step.failed", step.pk, recovery.STEP_ERROR)
-    assert recovery.unseen_message(second) is None
     assert [one["role"] for one in prompt.build(second).request.messages] == ["user"]
     check(alice, run)
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from pytest_django.fixtures import Settings
 
 from assistants.models import Project, Thread
-from runs.writer import ATTEMPTS, Writer
+from runs.writer import ATTEMPTS, OutcomeUnknown, Writer
 from streaming import journal
 from streaming.journal import Draft
 from streaming.models import Event
@@ -124,6 +125,48 @@ def test_a_connection_that_breaks_while_it_is_idle_loses_nothing(writer: Writer)
 
     run_async(work)
     assert names() == {"kept"}
+
+
+def test_a_database_that_is_away_for_a_moment_stops_nobody(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = BaseDatabaseWrapper.connect
+    away = [True] * 3 * ATTEMPTS
+
+    def unreachable_at_first(self: BaseDatabaseWrapper) -> None:
+        if threading.current_thread().name == "kumos-writer" and away:
+            away.pop()
+            raise OperationalError("connection refused")
+        connect(self)
+
+    monkeypatch.setattr(BaseDatabaseWrapper, "connect", unreachable_at_first)
+
+    async def work() -> None:
+        while away:
+            with suppress(OperationalError):
+                await writer.run(lambda: project("Atlas"))
+        await writer.run(lambda: project("Comet"))
+
+    run_async(work)
+    assert "Comet" in names()
+
+
+def test_what_may_be_stored_already_is_not_done_again(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = BaseDatabaseWrapper._commit  # type: ignore[attr-defined]
+    faults = [OperationalError("the connection was lost while COMMIT was under way")]
+
+    def committed_and_lost(self: BaseDatabaseWrapper) -> None:
+        commit(self)
+        if threading.current_thread().name == "kumos-writer" and faults:
+            raise faults.pop()
+
+    async def work() -> None:
+        await writer.run(lambda: None)
+        monkeypatch.setattr(BaseDatabaseWrapper, "_commit", committed_and_lost)
+        with pytest.raises(OutcomeUnknown):
+            await writer.run(lambda: Project.objects.create(name="Atlas"))
+        await writer.run(lambda: Project.objects.create(name="Comet"))
+
+    run_async(work)
+    assert sorted(Project.objects.values_list("name", flat=True)) == ["Atlas", "Comet"]
 
 
 def test_the_answer_comes_after_the_commit(writer: Writer) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import random
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
@@ -28,6 +28,8 @@ from tests.streaming.conftest import RUN, drafts
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SHORT = 0.05
+NEVER = 1000.0
+WAIT = 20.0
 
 
 def append(thread: Thread, new: list[Draft]) -> list[Entry]:
@@ -307,6 +309,30 @@ def test_p8_a_silent_layer_costs_a_lone_follower_time_and_nothing_else(
         return seen
 
     assert run_async(scenario) == [1, 2, 3]
+
+
+def test_p8_what_one_follower_reads_wakes_the_others(thread: Thread, use_layer: Callable[..., None]) -> None:
+    """The bell is lost, and the poll finds that the hub knows already: a newcomer has read it from the journal."""
+    use_layer("tests.lossy.LossyChannelLayer", drop=1.0)
+
+    async def first_of(batches: AsyncGenerator[Sequence[Entry]]) -> int:
+        async for batch in batches:
+            if batch:
+                return batch[0].seq
+        raise AssertionError("the stream ended")
+
+    async def scenario() -> list[int]:
+        async with aclosing(follow(thread.pk, 0, NEVER)) as waiting, aclosing(follow(thread.pk, 0, NEVER)) as newcomer:
+            assert await anext(waiting) == ()
+            reading = asyncio.create_task(first_of(waiting))
+            while not hub().watched[thread.pk].waiters:
+                await asyncio.sleep(0)
+            hub().tasks[0].cancel()  # the poll: it would hide what is tested
+            await in_thread(partial(append, thread, drafts(1)))
+            async with asyncio.timeout(WAIT):
+                return [await first_of(newcomer), await reading]
+
+    assert run_async(scenario) == [1, 1]
 
 
 def test_p8_deletion_reaches_a_waiting_follower(thread: Thread) -> None:
