@@ -6,10 +6,10 @@ database connection per open stream. Here sync code runs on a few long-lived thr
 
 from __future__ import annotations
 
-import itertools
 import os
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from io import BytesIO
 from typing import IO, Any
 
@@ -20,13 +20,14 @@ from asgiref.sync import ThreadSensitiveContext, sync_to_async
 
 django.setup(set_prefix=False)
 
-from django.core.exceptions import RequestAborted
+from django.core.exceptions import DisallowedHost, RequestAborted
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.core.handlers.exception import convert_exception_to_response
-from django.http import FileResponse
+from django.http import FileResponse, HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.http import parse_header_parameters
 
+from assistants.errors import ApiError, error_response
 from assistants.headers import OpenAIHeadersMiddleware
 
 Scope = dict[str, Any]
@@ -38,12 +39,36 @@ LARGE_THREADS = 2
 """Threads for requests with large bodies: taking an upload apart takes seconds, which others need not wait for."""
 
 
-def in_turn(count: int, name: str) -> Callable[[], ThreadPoolExecutor]:
-    return itertools.cycle([ThreadPoolExecutor(1, thread_name_prefix=f"{name}-{n}") for n in range(count)]).__next__
+class Lane(ThreadPoolExecutor):
+    """One thread, and how many calls it has before it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(1, thread_name_prefix=name)
+        self.under_way = 0
+        self._counting = threading.Lock()
+
+    def submit[**P, R](self, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        with self._counting:
+            self.under_way += 1
+        future = super().submit(call, *args, **kwargs)
+        future.add_done_callback(self._done)
+        return future
+
+    def _done(self, future: Future[Any]) -> None:
+        with self._counting:
+            self.under_way -= 1
 
 
-_next_thread = in_turn(THREADS, "kumos-request")
-_next_large_thread = in_turn(LARGE_THREADS, "kumos-large-request")
+_lanes = [Lane(f"kumos-request-{number}") for number in range(THREADS)]
+_large_lanes = [Lane(f"kumos-large-request-{number}") for number in range(LARGE_THREADS)]
+
+
+def free_lane(lanes: list[Lane]) -> Lane:
+    """The one with the least to do: a slow request holds up nobody while others are idle. Of equals, in turn."""
+    lane = min(lanes, key=lambda lane: lane.under_way)
+    lanes.remove(lane)
+    lanes.append(lane)
+    return lane
 
 
 BODY = "kumos.body"
@@ -76,7 +101,7 @@ class PageHandler(ASGIHandler):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = scope["extensions"].get(BODY) if "extensions" in scope else None
         is_large = body is not None and not isinstance(body, BytesIO)  # Twisted's choice, from 100 kB on
-        async with ThreadSensitiveContext(executor=_next_large_thread() if is_large else _next_thread()):
+        async with ThreadSensitiveContext(executor=free_lane(_large_lanes if is_large else _lanes)):
             await self.handle(scope, receive if body is None else Received(receive, body), send)
 
     async def read_body(self, receive: Receive) -> IO[bytes]:
@@ -109,7 +134,18 @@ class ApiHandler(PageHandler):
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
         inner = convert_exception_to_response(self._get_response_async)  # type: ignore[attr-defined]
-        self._middleware_chain = convert_exception_to_response(OpenAIHeadersMiddleware(inner))
+
+        async def named(request: HttpRequest) -> HttpResponseBase:
+            # A page elsewhere whose name was made to point here is not to reach /v1 with a key that it knows.
+            try:
+                request.get_host()
+            except DisallowedHost:
+                message = "This host name is not served here. The setting ALLOWED_HOSTS says which ones are."
+                return error_response(ApiError(message), request)
+            response = inner(request)
+            return response if isinstance(response, HttpResponseBase) else await response
+
+        self._middleware_chain = convert_exception_to_response(OpenAIHeadersMiddleware(named))
 
 
 _pages = PageHandler()
@@ -118,6 +154,7 @@ _api = ApiHandler()
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
-        raise ValueError(f"Kumos speaks HTTP only, not {scope['type']}.")
+        await send({"type": "websocket.close"})  # nothing here speaks WebSocket: 403
+        return
     handler = _api if scope["path"].startswith("/v1/") else _pages
     await handler(scope, receive, send)

@@ -35,6 +35,8 @@ from streaming import follow
 logger = logging.getLogger(__name__)
 
 RESTART_SECONDS = 1.0
+ANSWER_SECONDS = 2.0
+"""How long a stop waits for requests that do not stream."""
 
 
 @implementer(IPushProducer)
@@ -130,14 +132,27 @@ class Server(DaphneServer):  # type: ignore[misc]
             if self._runner is not None:
                 await self._runner.drain(seconds)
                 await self._tasks[0]
+            for listener in self.listeners:
+                listener.addCallback(lambda port: port and port.stopListening())
             follow.hub().drain()
-            await asyncio.sleep(0)
+            await self._finish_answers()
         except Exception:
             logger.exception("the stop was not orderly")
         finally:
             for task in self._tasks:
                 task.cancel()
             reactor.stop()  # type: ignore[misc]
+
+    async def _finish_answers(self) -> None:
+        """Requests under way are answered: a client that saw its connection cut would do what is done once more."""
+        under_way = [
+            details["application_instance"]
+            for protocol, details in self.connections.items()
+            if "application_instance" in details and protocol not in self._gates
+        ]
+        if under_way:
+            await asyncio.wait(under_way, timeout=ANSWER_SECONDS)
+        await asyncio.sleep(0)
 
     def kill_all_applications(self) -> Any:
         # daphne's own trips over connections that have no application yet.
@@ -169,7 +184,7 @@ class Server(DaphneServer):  # type: ignore[misc]
         if task.cancelled() or task.exception() is None:
             return
         channel = channel_of(protocol)
-        if protocol._response_started and channel is not None:
+        if getattr(protocol, "_response_started", False) and channel is not None:
             logger.warning("an answer was cut: %r", task.exception())
             # Half an answer must not look whole, and must not leave its reader waiting.
             channel.forceAbortClient()

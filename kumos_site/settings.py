@@ -94,7 +94,7 @@ DEBUG = read("DEBUG", "false", boolean)
 
 def kept_secret_key(directory: Path) -> str:
     """The key in `directory`/secret_key, made on the first start; two processes that start together agree on one."""
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # what people say and upload is in there, too
     path = directory / "secret_key"
     fresh = path.with_name(f"secret_key.{os.getpid()}")
     if not path.exists():

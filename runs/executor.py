@@ -104,10 +104,14 @@ class Executor:
                 self._work.cancel()
             await self._work
         except asyncio.CancelledError:
-            if self._reason is None:  # cancelled from outside: the process ends
+            if self._reason is not None:
+                await self._conclude(self._reason)
+            elif (task := asyncio.current_task()) is not None and task.cancelling():  # from outside: the process ends
                 self._reason = Stop.HANDED_BACK
                 self._work.cancel()
-            await self._conclude(self._reason)
+                await self._conclude(self._reason)
+            else:
+                await self._break(RuntimeError("the work was cancelled, and nobody had asked for it"))
         except Fenced:
             logger.info("run %s is not ours any more", self.run.pk)
         except CancelRequested:

@@ -10,8 +10,10 @@ import fcntl
 import logging
 import os
 import socket
+import uuid
 from collections import Counter
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO
@@ -184,19 +186,34 @@ def sweep() -> None:
 # Workers of this host -------------------------------------------------------------------------------------------------
 
 
+def locks() -> Path:
+    return Path(settings.DATA_DIR) / "workers"
+
+
 def host() -> str:
-    """Processes that share a data directory can see each other's locks."""
-    return f"{socket.gethostname()}:{settings.DATA_DIR}"
+    """The name of this data directory: processes that share it can see each other's locks.
+
+    It is kept there, since names of machines come twice where machines are copies, and change where they are made anew.
+    """
+    path = locks() / "host"
+    if not path.exists():
+        locks().mkdir(parents=True, exist_ok=True)
+        mine = locks() / f".host.{uuid.uuid4().hex}"
+        mine.write_text(f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}")
+        with suppress(FileExistsError):
+            path.hardlink_to(mine)  # whole, or not at all; the first wins
+        mine.unlink()
+    return path.read_text()
 
 
 def lock_path(worker_id: str) -> Path:
-    return Path(settings.DATA_DIR) / "workers" / worker_id
+    return locks() / worker_id
 
 
 def register(worker_id: str, slots: int) -> IO[str]:
     """Enters a worker into the register. The returned file's lock says that it lives: keep it open until the end."""
     path = lock_path(worker_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    locks().mkdir(parents=True, exist_ok=True)
     file = path.open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -227,6 +244,8 @@ def is_dead(worker: Worker) -> bool:
 def reclaim_dead(worker_id: str) -> int:
     """Ends at once the leases of this host's dead workers, so that `claim` finds their runs. Returns how many runs."""
     count = 0
+    # Of hosts that are no more nobody can ask the lock: whoever has been silent for so long is dead.
+    Worker.objects.filter(beat_at__lt=now() - timedelta(seconds=10 * settings.KUMOS_LEASE_SECONDS)).delete()
     for worker in Worker.objects.filter(host=host()).exclude(pk=worker_id):
         if is_dead(worker):
             with transaction.atomic():

@@ -46,10 +46,12 @@ def create_run(thread: Thread, run: Run, messages: Sequence[Mapping[str, Any]] =
         with transaction.atomic():
             return _insert(thread, run, messages)
     except IntegrityError as error:
-        active = Run.objects.filter(thread=thread, status__in=ACTIVE).values_list("pk", flat=True).first()
+        active = Run.objects.filter(thread=thread, status__in=ACTIVE).first()
         if active is None:
             raise not_found("thread", thread.pk) from error
-        raise ApiError(f"Thread {thread.pk} already has an active run {active}.") from None
+        if expire_overdue(active) is not active:  # it held the thread only because no sweep has come by yet
+            return create_run(thread, run, messages)
+        raise ApiError(f"Thread {thread.pk} already has an active run {active.pk}.") from None
 
 
 def create_thread_and_run(

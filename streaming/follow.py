@@ -53,6 +53,7 @@ class Watched:
         self.ring: deque[Entry] = deque()
         self.size = 0
         self.last = 0
+        self.rested_at = 0
         self.deleted = False
         self.followers = 0
         self.waiters: set[asyncio.Future[None]] = set()
@@ -83,6 +84,13 @@ class Watched:
         if seq > self.last:
             self.last = seq
             self.wake()
+
+    def rest(self) -> None:
+        """Empties the ring if nothing came since the last call: the journal has it, and streams are open for days."""
+        if self.last == self.rested_at:
+            self.ring.clear()
+            self.size = 0
+        self.rested_at = self.last
 
     def wake(self) -> None:
         for waiter in self.waiters:
@@ -136,18 +144,26 @@ class Hub:
 
     async def _open(self) -> None:
         async with self.opening:
-            if self.tasks:
-                return
-            layer = get_channel_layer()
-            assert layer is not None
-            self.channel = await layer.new_channel()
-            loop = asyncio.get_running_loop()
-            for work in (self._poll(), self._listen()):
-                # In a context of their own: they outlive the request that happens to come first.
-                self.tasks.append(loop.create_task(work, context=contextvars.Context()))
+            if not self.channel and broker.healthy():
+                await self._make_channel()
+            if not self.tasks:
+                loop = asyncio.get_running_loop()
+                for work in (self._poll(), self._listen()):
+                    # In a context of their own: they outlive the request that happens to come first.
+                    self.tasks.append(loop.create_task(work, context=contextvars.Context()))
+
+    async def _make_channel(self) -> None:
+        """A layer that is away costs bells only: `_listen` tries again, and until then followers poll."""
+        layer = get_channel_layer()
+        assert layer is not None
+        try:
+            async with asyncio.timeout(broker.LAYER_TIMEOUT):
+                self.channel = await layer.new_channel()
+        except Exception as error:
+            broker.failed(error)
 
     async def _join_group(self, group: str, *, again: bool = False) -> None:
-        if group in self.groups and not again:
+        if not self.channel or (group in self.groups and not again):
             return
         self.groups.add(group)
         if not await self._ask_layer("group_add", group):
@@ -172,6 +188,14 @@ class Hub:
         layer = get_channel_layer()
         assert layer is not None
         while True:
+            if not self.channel:
+                async with self.opening:
+                    await self._make_channel()
+                if not self.channel:
+                    await asyncio.sleep(broker.BREAK_SECONDS)
+                    continue
+                for thread_id in list(self.watched):
+                    await self._join_group(broker.shard_of(thread_id))
             try:
                 message = await layer.receive(self.channel)
                 self.hear(orjson.loads(message["rows"]))
@@ -205,6 +229,8 @@ class Hub:
                     self.learn(await ask(asked), asked)
             except Exception as error:
                 logger.warning("followers could not poll the journal: %r", error)
+            for watched in self.watched.values():
+                watched.rest()
             await self._leave_groups()
             if time.monotonic() > rejoin_at:
                 rejoin_at = time.monotonic() + REJOIN_SECONDS

@@ -7,6 +7,7 @@ line that no blank line follows; no `retry:`; `done` has no id; a stream never e
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
@@ -87,7 +88,7 @@ async def _batches(
 ) -> AsyncGenerator[Sequence[Entry] | bytes]:
     """The follower's batches, with heartbeats in its silence and an `error` frame for what goes wrong."""
     tick: float = settings.KUMOS_HEARTBEAT_SECONDS
-    spoke_at = 0.0  # at once, if there is nothing to say: a server sends the headers with the first byte
+    spoke_at = -math.inf  # at once, if there is nothing to say: a server sends the headers with the first byte
     try:
         async with aclosing(follow(thread_id, cursor, tick)) as batches:
             async for batch in batches:

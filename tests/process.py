@@ -50,7 +50,7 @@ class KumosProcess:
         self.settings = {"KUMOS_SCRIPTED_TOKENS_PER_SECOND": "60", "KUMOS_DRAIN_SECONDS": "5", **settings}
         self.log = data_dir / "serve.log"
         self.temporary = data_dir / "tmp"  # where it was killed, its temporary files stay
-        self.temporary.mkdir()
+        self.temporary.mkdir(exist_ok=True)
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -63,6 +64,36 @@ def test_a_method_that_is_not_there_is_a_405_in_json(desk: Desk, method: str, pa
     assert (answer.status_code, answer.headers["content-type"]) == (405, "application/json")
     assert answer.json()["error"]["type"] == "invalid_request_error"
     assert answer.headers["x-request-id"].startswith("req_")
+
+
+def test_another_host_name_is_refused_everywhere(server: KumosProcess) -> None:
+    """Else any page could have its own name point here, and use a key that it knows."""
+    with server.client() as client:
+        answer = client.get("/v1/assistants", headers={"Host": "elsewhere.example"})
+        assert (answer.status_code, answer.headers["content-type"]) == (400, "application/json")
+        assert "ALLOWED_HOSTS" in answer.json()["error"]["message"]
+        assert client.get("/v1/assistants", headers={"Host": f"localhost:{server.port}"}).status_code == 200
+
+
+def test_a_websocket_is_refused_and_nothing_breaks(server: KumosProcess) -> None:
+    before = server.output()
+    with server.client() as client:
+        wanted = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+        wanted["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
+        answer = httpx.get(f"{server.url}/v1/assistants", headers=wanted)
+        assert answer.status_code == 403
+        assert client.get("/v1/assistants").status_code == 200
+    assert "Traceback" not in server.output().removeprefix(before)
+
+
+def test_two_that_start_at_once_make_the_tables_once(tmp_path: Path) -> None:
+    first, second = KumosProcess(tmp_path), KumosProcess(tmp_path, TMPDIR=str(tmp_path))
+    with ThreadPoolExecutor() as pool, ExitStack() as stack:
+        for started in [pool.submit(stack.enter_context, one) for one in (first, second)]:
+            started.result()
+        for one in (first, second):
+            with one.client() as client:
+                assert len(client.get("/v1/assistants").json()["data"]) == 3
 
 
 def test_a_port_that_is_taken_is_said_in_one_line(server: KumosProcess, tmp_path: Path) -> None:

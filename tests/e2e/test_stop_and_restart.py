@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import random
 import signal
+import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.e2e.events import CUT, DONE, SECONDS, Desk, Frame, ends_of, frames, last_id, names, text_of
-from tests.process import KumosProcess
+from tests.process import KEY, KumosProcess
 
 pytestmark = pytest.mark.e2e
 
@@ -127,6 +130,23 @@ def test_no_run_is_taken_and_no_request_hangs_while_it_stops(mortal: KumosProces
         assert desk.ended(late)["status"] == "completed"
     assert desk.make(f"{holding}/cancel")["status"] in ("cancelling", "cancelled")
     assert desk.ended(holding)["status"] == "cancelled"
+
+
+def test_a_request_under_way_is_answered(patient: KumosProcess) -> None:
+    """Its client would take a cut connection for a failure, and make the same thing again."""
+    with (
+        closing(sqlite3.connect(patient.data_dir / "kumos.sqlite3", isolation_level=None)) as database,
+        socket.create_connection(("127.0.0.1", patient.port), timeout=SECONDS) as connection,
+    ):
+        database.execute("BEGIN IMMEDIATE")  # so that the request has to wait
+        head = f"POST /v1/threads HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 0"
+        connection.sendall(f"{head}\r\n\r\n".encode())
+        httpx.get(f"{patient.url}/health/live")  # what came before it is under way
+        assert patient.process is not None
+        patient.process.send_signal(signal.SIGTERM)
+        database.execute("ROLLBACK")
+        assert connection.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
+    assert patient.process.wait(SECONDS) == 0
 
 
 def test_asked_twice_it_stops_at_once(patient: KumosProcess) -> None:

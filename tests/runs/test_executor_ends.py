@@ -6,6 +6,7 @@ import asyncio
 import threading
 from datetime import timedelta
 from functools import partial
+from typing import NoReturn
 
 import pytest
 
@@ -304,6 +305,21 @@ def test_a_run_that_was_lost_is_left_alone(alice: ApiClient, model: Model, write
         assert await asyncio.to_thread(journal.last_seqs, [run.thread_id]) == seen
 
     assert live(run, writer, work).status == "in_progress"
+
+
+def test_a_cancellation_that_nobody_asked_for_is_a_fault(
+    alice: ApiClient, execute: Execute, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when a library cancels its own work: handed back, the run would meet it again and again."""
+
+    async def cancelled(*args: object, **kwargs: object) -> NoReturn:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr("httpx.AsyncClient.send", cancelled)
+    monkeypatch.setattr("django.conf.settings.OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    _, run = ask(alice, "Hello", model="m")
+    assert execute(run.pk).status == "failed"
+    assert "nobody had asked for it" in caplog.text
 
 
 def test_a_fault_of_ours_ends_the_run_without_showing_it(

@@ -296,6 +296,24 @@ def test_a_worker_of_another_host_is_left_to_its_lease(holder: subprocess.Popen[
     assert Worker.objects.filter(pk="worker_old").exists()
 
 
+def test_hosts_are_told_apart_by_their_data_not_by_their_names(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    settings.DATA_DIR = tmp_path / "a"
+    first = queue.host()
+    settings.DATA_DIR = tmp_path / "b"
+    assert queue.host() != first
+    settings.DATA_DIR = tmp_path / "a"
+    assert queue.host() == first
+
+
+def test_a_worker_of_a_host_that_is_no_more_is_forgotten(atlas: Project) -> None:
+    for id, hours in (("worker_gone", 1), ("worker_quiet", 0)):
+        Worker.objects.create(id=id, host="elsewhere", pid=1, slots=5, beat_at=now() - timedelta(hours=hours))
+    queue.reclaim_dead("worker_new")
+    assert [worker.pk for worker in Worker.objects.all()] == ["worker_quiet"]
+
+
 def test_a_worker_is_alive_while_its_file_is_open(settings: Settings, tmp_path: Path) -> None:
     settings.DATA_DIR = tmp_path
     with queue.register("worker_a", 5):

@@ -311,6 +311,13 @@ def test_words_for_a_choice_need_no_tools(choice: str, alice: ApiClient, thread_
     assert run["tool_choice"] == choice
 
 
+def test_an_overdue_run_does_not_hold_its_thread(alice: ApiClient) -> None:
+    _, run = ask(alice, "Hello")
+    Run.objects.filter(pk=run.pk).update(expires_at=now() - timedelta(seconds=1))
+    alice.make(f"/threads/{run.thread_id}/runs", {"assistant_id": run.assistant_id})
+    assert Run.objects.get(pk=run.pk).status == "expired"
+
+
 def test_a_list_shows_no_overdue_run_as_active(alice: ApiClient, charlie: ApiClient) -> None:
     thread, run = ask(alice, "Hello")
     Run.objects.filter(pk=run.pk).update(expires_at=now() - timedelta(seconds=1))

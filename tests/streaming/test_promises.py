@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import socket
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -333,6 +334,44 @@ def test_p8_what_one_follower_reads_wakes_the_others(thread: Thread, use_layer: 
                 return [await first_of(newcomer), await reading]
 
     assert run_async(scenario) == [1, 1]
+
+
+def test_p8_a_layer_that_is_away_costs_time_and_nothing_else(thread: Thread, use_layer: Callable[..., None]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        address = f"redis://127.0.0.1:{taken.getsockname()[1]}"
+        use_layer("channels_redis.pubsub.RedisPubSubChannelLayer", hosts=[address])
+
+        async def scenario() -> list[int]:
+            seen: list[int] = []
+            async with aclosing(follow(thread.pk, 0, SHORT)) as batches:
+                assert await anext(batches) == ()
+                await in_thread(partial(append, thread, drafts(3)))
+                while len(seen) < 3:
+                    seen += [entry.seq for entry in await anext(batches)]
+            return seen
+
+        assert run_async(scenario) == [1, 2, 3]
+
+
+def test_a_ring_is_emptied_once_it_is_quiet(thread: Thread) -> None:
+    """A stream may be open for days: what it has shown is in the journal, and needs no memory."""
+
+    async def scenario() -> list[int]:
+        async with aclosing(follow(thread.pk, 0, NEVER)) as batches:
+            assert await anext(batches) == ()
+            watched = hub().watched[thread.pk]
+            await in_thread(partial(append, thread, drafts(2)))
+            seen = [entry.seq for entry in await anext(batches)]
+            async with asyncio.timeout(WAIT):
+                while watched.ring or watched.size:
+                    await asyncio.sleep(0.01)
+            await in_thread(partial(append, thread, drafts(1)))
+            while seen[-1] < 3:
+                seen += [entry.seq for entry in await anext(batches)]
+        return seen
+
+    assert run_async(scenario) == [1, 2, 3]
 
 
 def test_p8_deletion_reaches_a_waiting_follower(thread: Thread) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shlex
 import sys
@@ -35,8 +36,11 @@ class Command(BaseCommand):
 
         host, port = options["host"], options["port"]
         refuse_own_address(host, port)
-        call_command("migrate", verbosity=0)
-        demo = find_demo() if Project.objects.exists() else make_demo()
+        settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (settings.DATA_DIR / "setup.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two that start at once must not both make the tables
+            call_command("migrate", verbosity=0)
+            demo = find_demo() if Project.objects.exists() else make_demo()
         from kumos_site.asgi import application
 
         def ready() -> None:
