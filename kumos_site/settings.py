@@ -268,6 +268,10 @@ KUMOS_RUN_SLOTS = read("KUMOS_RUN_SLOTS", "64", whole)
 KUMOS_RUN_SECONDS = read("KUMOS_RUN_SECONDS", "600", positive)
 KUMOS_LEASE_SECONDS = read("KUMOS_LEASE_SECONDS", "30", positive)
 KUMOS_BEAT_SECONDS = read("KUMOS_BEAT_SECONDS", "5", positive)
+if KUMOS_BEAT_SECONDS > KUMOS_LEASE_SECONDS / 2:
+    raise ImproperlyConfigured(
+        f"KUMOS_BEAT_SECONDS={KUMOS_BEAT_SECONDS:g}: expected at most half of KUMOS_LEASE_SECONDS, or runs are lost"
+    )
 KUMOS_SWEEP_SECONDS = read("KUMOS_SWEEP_SECONDS", "5", positive)
 KUMOS_CRASH_CAP = read("KUMOS_CRASH_CAP", "5", whole)
 KUMOS_HEARTBEAT_SECONDS = read("KUMOS_HEARTBEAT_SECONDS", "15", positive)

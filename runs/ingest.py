@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import batched
 from pathlib import Path
 from typing import Literal
@@ -112,9 +112,10 @@ def release(claim: FileClaim) -> None:
     _held(claim).update(claimed_until=None)
 
 
-def waiting_in(store_ids: Sequence[str]) -> bool:
-    """Whether files of these stores are still in progress (a run waits up to 60 s for them, contract 5.2)."""
-    return VectorStoreFile.objects.filter(vector_store_id__in=store_ids, status=FileStatus.IN_PROGRESS).exists()
+def waiting_in(store_ids: Sequence[str], since: datetime) -> bool:
+    """Whether files that these stores had at `since` are in progress: runs wait up to 60 s for them (contract 5.2)."""
+    waiting = VectorStoreFile.objects.filter(vector_store_id__in=store_ids, status=FileStatus.IN_PROGRESS)
+    return waiting.filter(created_at__lte=since).exists()
 
 
 def _held(claim: FileClaim) -> QuerySet[VectorStoreFile]:

@@ -52,6 +52,7 @@ def test_every_variable_and_its_default_is_documented() -> None:
         ("DEBUG", "perhaps"),
         ("KUMOS_RUN_SECONDS", "-1"),
         ("KUMOS_LEASE_SECONDS", "inf"),
+        ("KUMOS_LEASE_SECONDS", "6"),
         ("KUMOS_IMAGE_SECONDS", "0"),
         ("KUMOS_IMAGE_BYTES_MAX", "much"),
         ("KUMOS_RUN_SLOTS", "many"),

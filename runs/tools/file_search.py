@@ -65,9 +65,10 @@ class FileSearch:
     async def execute(self, run: Run, arguments: str, show: Show) -> Details:
         store_ids = await database_sync_to_async(stores_of, thread_sensitive=False)(run)
         waiting = database_sync_to_async(ingest.waiting_in, thread_sensitive=False)
+        begun = now()  # files that come later are not waited for: where they keep coming, there is always one
         with suppress(TimeoutError):
             async with asyncio.timeout(WAIT_SECONDS):
-                while await waiting(store_ids):
+                while await waiting(store_ids, begun):
                     await asyncio.sleep(0.1)
         limit, threshold = self.options(run)
         passages = await database_sync_to_async(search, thread_sensitive=False)(

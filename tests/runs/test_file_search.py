@@ -133,6 +133,20 @@ def test_a_search_waits_for_files_that_are_being_read(alice: ApiClient) -> None:
     assert len(run_async(work)["results"]) == 1
 
 
+def test_a_search_does_not_wait_for_files_that_come_later(alice: ApiClient) -> None:
+    store = new_store(alice.project)
+    put(store, LINES[0])
+    late = put(store, LINES[1], status="in_progress")
+    VectorStoreFile.objects.filter(pk=late.pk).update(created_at=now() + timedelta(hours=1))
+    run = asking(alice, store)
+
+    async def work() -> dict[str, Any]:
+        async with asyncio.timeout(30):
+            return await FileSearch().execute(run, '{"query": "tide"}', lambda _: None)
+
+    assert run_async(work)["results"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "query"),
     [

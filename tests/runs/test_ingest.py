@@ -56,13 +56,13 @@ def processed(store_file: VectorStoreFile) -> VectorStoreFile:
 
 def test_a_file_becomes_searchable(vector_store: VectorStore) -> None:
     store_file = waiting_file(vector_store)
-    assert waiting_in([vector_store.id])
+    assert waiting_in([vector_store.id], clock.now())
 
     processed(store_file)
 
     assert (store_file.status, store_file.usage_bytes, store_file.last_error) == ("completed", len(TIDES), None)
     assert store_file.claimed_until is None
-    assert not waiting_in([vector_store.id])
+    assert not waiting_in([vector_store.id], clock.now())
     assert [passage.text for passage in search([vector_store.id], "who keeps the tables")] == [TIDES.decode()]
 
 
