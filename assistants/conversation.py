@@ -115,7 +115,9 @@ def join_attachments(thread: Thread, attachments: Sequence[Mapping[str, Any]]) -
 
 
 def store_of(thread: Thread) -> VectorStore:
-    """The thread's store; a new one where it has none, or where it was deleted."""
+    """The thread's store; a new one where it has none, or where it was deleted or has expired."""
     named = thread.tool_resources.get("file_search", {}).get("vector_store_ids", [])
     store = VectorStore.objects.filter(project=thread.project_id, pk__in=named).first()
-    return store or stores.create_store(thread.project, expires_after_days=stores.THREAD_STORE_DAYS)
+    if store is None or stores.is_expired(store):
+        return stores.create_store(thread.project, expires_after_days=stores.THREAD_STORE_DAYS)
+    return store

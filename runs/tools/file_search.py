@@ -7,8 +7,9 @@ Extraction, chunks and ranking are in assistants/retrieval.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import accumulate
 from typing import Any
 
 import orjson
@@ -17,14 +18,18 @@ from django.conf import settings
 
 from assistants import stores
 from assistants.clock import now
-from assistants.models import VectorStore
+from assistants.models import Thread, VectorStore
 from assistants.retrieval.search import Passage, search
+from assistants.tokens import count_tokens
 from runs import citations, ingest
 from runs.completers import CompleterError
 from runs.models import Run
 from runs.tools import Details, Show
 
 RESULTS = 20
+RESULTS_FOR_SMALL = 5  # for gpt-3.5-turbo (contract 2.3)
+TOKENS_MAX = 16_000
+"""What the passages of one search may come to (contract 5.6); the best ones stay."""
 RANKER = "default_2024_08_21"
 WAIT_SECONDS = 60.0  # for files that are still being processed (contract 5.2)
 
@@ -60,21 +65,24 @@ class FileSearch:
         """How many results and from which score on, as the run's tool says."""
         given = next(tool for tool in run.tools if tool["type"] == self.type).get(self.type) or {}
         ranking = given.get("ranking_options") or {}
-        return given.get("max_num_results") or RESULTS, ranking.get("score_threshold") or 0.0
+        default = RESULTS_FOR_SMALL if run.model.startswith("gpt-3.5-turbo") else RESULTS
+        return given.get("max_num_results") or default, ranking.get("score_threshold") or 0.0
 
     async def execute(self, run: Run, arguments: str, show: Show) -> Details:
         store_ids = await database_sync_to_async(stores_of, thread_sensitive=False)(run)
+        awaited = await database_sync_to_async(awaited_of, thread_sensitive=False)(run, store_ids)
         waiting = database_sync_to_async(ingest.waiting_in, thread_sensitive=False)
         begun = now()  # files that come later are not waited for: where they keep coming, there is always one
         with suppress(TimeoutError):
             async with asyncio.timeout(WAIT_SECONDS):
-                while await waiting(store_ids, begun):
+                while await waiting(awaited, begun):
                     await asyncio.sleep(0.1)
         limit, threshold = self.options(run)
         passages = await database_sync_to_async(search, thread_sensitive=False)(
             store_ids, query_of(arguments), limit=limit, score_threshold=threshold
         )
-        return {**self.opening(run), "results": [result(passage) for passage in passages]}
+        told = await asyncio.to_thread(within_budget, passages)
+        return {**self.opening(run), "results": [result(passage) for passage in told]}
 
     def told(self, details: Mapping[str, Any], step_number: int, first_result: int) -> str:
         results = [
@@ -98,6 +106,12 @@ def query_of(arguments: str) -> str:
     return str(parsed.get("query") or arguments) if isinstance(parsed, dict) else str(parsed)
 
 
+def within_budget(passages: Sequence[Passage]) -> list[Passage]:
+    """The first passages, as many as TOKENS_MAX allows."""
+    sums = accumulate(count_tokens(passage.text) for passage in passages)
+    return [passage for passage, tokens in zip(passages, sums, strict=True) if tokens <= TOKENS_MAX]
+
+
 def result(passage: Passage) -> dict[str, Any]:
     return {
         "file_id": passage.file_id,
@@ -117,9 +131,20 @@ def stores_of(run: Run) -> list[str]:
     else:
         found = found.filter(covers_project=True)
     for store in found:
-        expiry = stores.expires_at(store)
-        if expiry is not None and expiry < now():
+        if stores.is_expired(store):
             raise CompleterError("server_error", f"Vector store {store.pk} has expired.")
     ids = [store.pk for store in found]
     stores.touch(ids)
     return ids
+
+
+def awaited_of(run: Run, store_ids: Sequence[str]) -> list[str]:
+    """Whose unread files the run waits for: the thread's store (contract 5.2), or that of all files where it stands in.
+
+    What an assistant knows is put together beforehand, and its run does not wait for more.
+    """
+    if not (run.tool_resources.get("file_search") or {}).get("vector_store_ids"):
+        return list(store_ids)
+    resources = Thread.objects.values_list("tool_resources", flat=True).get(pk=run.thread_id)
+    own = (resources.get("file_search") or {}).get("vector_store_ids") or []
+    return [id for id in store_ids if id in own]

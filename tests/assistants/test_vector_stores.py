@@ -10,6 +10,7 @@ from assistants import clock, stores
 from assistants.models import FileStatus, VectorStore, VectorStoreFile
 from tests.conftest import ApiClient
 
+WEEK = {"anchor": "last_active_at", "days": 7}
 NO_FILES = {"in_progress": 0, "completed": 0, "failed": 0, "cancelled": 0, "total": 0}
 
 
@@ -72,6 +73,40 @@ def test_expiry_follows_the_last_use(alice: ApiClient) -> None:
     assert alice.get(path).json()["status"] == "completed"
     cleared = alice.make(path, {"expires_after": None})
     assert (cleared["expires_after"], cleared["expires_at"]) == (None, None)
+
+
+def test_days_that_are_set_begin_today(alice: ApiClient) -> None:
+    path = f"/vector_stores/{alice.make('/vector_stores', {'expires_after': WEEK})['id']}"
+    long_ago = clock.now() - timedelta(days=30)
+    VectorStore.objects.update(last_active_at=long_ago)
+    assert alice.make(path, {"name": "still gone"})["status"] == "expired"
+    back = alice.make(path, {"expires_after": WEEK})
+    assert back["status"] == "completed"
+    assert back["last_active_at"] > clock.unix(long_ago)
+    assert back["expires_at"] == back["last_active_at"] + 7 * 86400
+
+
+def test_nothing_can_be_put_into_an_expired_store(alice: ApiClient) -> None:
+    store = alice.make("/vector_stores", {"expires_after": WEEK})
+    VectorStore.objects.update(last_active_at=clock.now() - timedelta(days=30))
+    answer = alice.post(f"/vector_stores/{store['id']}/files", {"file_id": alice.make_file()})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == f"Vector store {store['id']} has expired."
+
+
+def test_a_thread_whose_store_expired_gets_a_new_one(alice: ApiClient) -> None:
+    attachment = {"file_id": alice.make_file(), "tools": [{"type": "file_search"}]}
+    message = {"role": "user", "content": "Read this.", "attachments": [attachment]}
+    thread = alice.make("/threads", {"messages": [message]})
+    expired = thread["tool_resources"]["file_search"]["vector_store_ids"]
+    VectorStore.objects.filter(pk__in=expired).update(last_active_at=clock.now() - timedelta(days=8))
+
+    alice.make(f"/threads/{thread['id']}/messages", message)
+
+    resources = alice.get(f"/threads/{thread['id']}").json()["tool_resources"]
+    (store_id,) = resources["file_search"]["vector_store_ids"]
+    assert store_id not in expired
+    assert alice.get(f"/vector_stores/{store_id}").json()["file_counts"]["total"] == 1
 
 
 def test_modify(alice: ApiClient) -> None:

@@ -12,13 +12,14 @@ from pytest_django.fixtures import Settings
 
 from assistants import stores
 from assistants.clock import now
-from assistants.models import File, FileStatus, Project, VectorStore, VectorStoreFile
+from assistants.models import File, FileStatus, Project, Thread, VectorStore, VectorStoreFile
 from assistants.retrieval import index
 from assistants.retrieval.chunk import Slice
+from assistants.tokens import count_tokens
 from runs.completers import CompleterError
 from runs.models import Run
 from runs.tools import tools_of
-from runs.tools.file_search import FileSearch, query_of, stores_of
+from runs.tools.file_search import FileSearch, awaited_of, query_of, stores_of
 from tests.conftest import ApiClient
 from tests.loops import run_async
 from tests.runs.conftest import ask
@@ -117,10 +118,17 @@ def test_an_expired_store_is_refused(alice: ApiClient) -> None:
         stores_of(asking(alice, store))
 
 
-def test_a_search_waits_for_files_that_are_being_read(alice: ApiClient) -> None:
+def give_to_thread(run: Run, store: VectorStore) -> None:
+    Thread.objects.filter(pk=run.thread_id).update(
+        tool_resources={"file_search": {"vector_store_ids": [store.pk]}},
+    )
+
+
+def test_a_search_waits_for_files_of_the_thread_that_are_being_read(alice: ApiClient) -> None:
     store = new_store(alice.project)
     held = put(store, LINES[0], status="in_progress")
     run = asking(alice, store)
+    give_to_thread(run, store)
 
     async def work() -> dict[str, Any]:
         search = asyncio.create_task(FileSearch().execute(run, '{"query": "tide"}', lambda _: None))
@@ -133,12 +141,47 @@ def test_a_search_waits_for_files_that_are_being_read(alice: ApiClient) -> None:
     assert len(run_async(work)["results"]) == 1
 
 
+def test_the_store_of_all_files_is_waited_for_too(alice: ApiClient) -> None:
+    run = asking(alice)
+    covering = stores.covering_store(alice.project)
+    assert awaited_of(run, [covering.pk]) == [covering.pk]
+
+
+def test_a_search_does_not_wait_for_the_assistants_store(alice: ApiClient) -> None:
+    mine, theirs = new_store(alice.project), new_store(alice.project)
+    put(mine, LINES[0], status="in_progress")
+    put(theirs, LINES[1])
+    run = asking(alice, mine, theirs)
+    give_to_thread(run, theirs)
+    assert awaited_of(run, [mine.pk, theirs.pk]) == [theirs.pk]
+    assert len(found(run)) == 1
+
+
+def test_passages_beyond_the_budget_are_left_out(alice: ApiClient) -> None:
+    store = new_store(alice.project)
+    put(store, *(f"Number {number}: " + "tide " * 1_500 for number in range(20)))
+    results = found(asking(alice, store))
+    sizes = [count_tokens(result["content"][0]["text"]) for result in results]
+    assert len(sizes) == 10
+    assert sum(sizes) <= 16_000 < sum(sizes) + sizes[0]
+
+
+def test_how_many_results_the_model_gets_by_default(alice: ApiClient) -> None:
+    store = new_store(alice.project)
+    put(store, *(f"Tide number {number}." for number in range(30)))
+    run = asking(alice, store)
+    assert len(found(run)) == 20
+    run.model = "gpt-3.5-turbo-0125"
+    assert len(found(run)) == 5
+
+
 def test_a_search_does_not_wait_for_files_that_come_later(alice: ApiClient) -> None:
     store = new_store(alice.project)
     put(store, LINES[0])
     late = put(store, LINES[1], status="in_progress")
     VectorStoreFile.objects.filter(pk=late.pk).update(created_at=now() + timedelta(hours=1))
     run = asking(alice, store)
+    give_to_thread(run, store)
 
     async def work() -> dict[str, Any]:
         async with asyncio.timeout(30):
