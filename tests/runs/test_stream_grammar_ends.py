@@ -168,12 +168,12 @@ def test_failed_in_the_second_turn(alice: ApiClient, model: Model, talk: Convers
 # Expiry ---------------------------------------------------------------------------------------------------------------
 
 
-def test_expired_in_the_queue(alice: ApiClient, model: Model, talk: Conversation, settings: Settings) -> None:
-    settings.KUMOS_RUN_SECONDS = 0.05
+def test_expired_in_the_queue(alice: ApiClient, model: Model, talk: Conversation) -> None:
     asked = question(alice)
 
     async def work() -> None:
         reading = await talk.start(*asked)
+        await Run.objects.filter(pk=talk.run_id).aupdate(expires_at=now() - timedelta(seconds=1))
         await talk.expired()
         await reading
 
@@ -182,7 +182,7 @@ def test_expired_in_the_queue(alice: ApiClient, model: Model, talk: Conversation
 
 
 def test_expired_in_text(alice: ApiClient, model: Model, talk: Conversation, settings: Settings) -> None:
-    settings.KUMOS_RUN_SECONDS = 1
+    settings.KUMOS_RUN_SECONDS = 5  # time enough for the words before
     model.will("Once ", threading.Event())
     talk.tell(*question(alice))
     assert talk.names() == [*BEGINNING, *SPEAKING, "message.incomplete", *EXPIRED]
@@ -192,7 +192,7 @@ def test_expired_in_text(alice: ApiClient, model: Model, talk: Conversation, set
 def test_expired_while_it_waits_for_outputs(
     alice: ApiClient, model: Model, talk: Conversation, settings: Settings
 ) -> None:
-    settings.KUMOS_RUN_SECONDS = 1
+    settings.KUMOS_RUN_SECONDS = 5
     model.will(call("get_weather", "{}"), finish="tool_calls")
     asked = question(alice, tools=[GET_WEATHER])
 

@@ -24,7 +24,7 @@ from runs.writer import Writer, _Job
 from streaming.models import Event
 from tests.conftest import ApiClient
 from tests.e2e.events import Frame, frames
-from tests.loops import run_async
+from tests.loops import run_async, until
 from tests.runs.grammar import Grammar
 
 BEGINNING = ["run.created", "run.queued", "run.in_progress"]
@@ -183,8 +183,7 @@ class Conversation:
     async def expired(self) -> None:
         """Asks for the run until it is shown as expired."""
         path = f"/threads/{self.thread_id}/runs/{self.run_id}"
-        while (await asyncio.to_thread(self.client.get, path)).json()["status"] != "expired":
-            await asyncio.sleep(0.02)
+        await until(lambda: self.client.get(path).json()["status"] == "expired")
         await asyncio.to_thread(self.witness.look)
 
     async def read_on(self) -> None:
@@ -223,8 +222,7 @@ class Conversation:
 
     async def until(self, name: str, count: int = 1) -> None:
         """Until `count` events of that name are in the run's log."""
-        while await Event.objects.filter(run_id=self.run_id, name=name).acount() < count:
-            await asyncio.sleep(0.01)
+        await until(lambda: Event.objects.filter(run_id=self.run_id, name=name).count() >= count)
 
     async def whole(self, path: str, body: dict[str, Any], rounds: int = 20) -> None:
         """A run from its start to its end, with outputs for whatever it asks for."""
