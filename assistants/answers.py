@@ -8,6 +8,9 @@ from typing import Any, Literal, TypedDict
 
 from rest_framework.response import Response
 
+POLL_HEADERS = {"openai-poll-after-ms": "200"}
+"""On objects that clients ask for until they are done: without it the SDKs' helpers wait a second each time (7)."""
+
 
 class Answer[Body](Response):
     """200 with a JSON body of the type `Body`. Views name it as what they return."""

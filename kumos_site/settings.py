@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from assistants.kept import kept
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 VARIABLES: dict[str, str] = {}
@@ -91,25 +93,7 @@ HOST = read("HOST", "127.0.0.1", str)
 PORT = read("PORT", "3000", port)
 DEBUG = read("DEBUG", "false", boolean)
 
-
-def kept_secret_key(directory: Path) -> str:
-    """The key in `directory`/secret_key, made on the first start; two processes that start together agree on one."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # what people say and upload is in there, too
-    path = directory / "secret_key"
-    fresh = path.with_name(f"secret_key.{os.getpid()}")
-    if not path.exists():
-        fresh.touch(mode=0o600)
-        fresh.write_text(secrets.token_urlsafe(48))
-        try:
-            os.link(fresh, path)  # fails if another process was first: its key is then the one
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
-    return path.read_text().strip()
-
-
-SECRET_KEY = read("SECRET_KEY", "", str) or kept_secret_key(DATA_DIR)
+SECRET_KEY = read("SECRET_KEY", "", str) or kept(DATA_DIR / "secret_key", lambda: secrets.token_urlsafe(48))
 ALLOWED_HOSTS = read("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", words)
 CSRF_TRUSTED_ORIGINS = read("CSRF_TRUSTED_ORIGINS", "", words)
 

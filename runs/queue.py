@@ -12,21 +12,23 @@ import os
 import socket
 import uuid
 from collections import Counter
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.db.models import F, Q
 
 from assistants.clock import now
+from assistants.kept import kept
 from assistants.models import FileStatus, VectorStoreFile
 from runs import recovery, story
 from runs.models import ACTIVE, HELD, Run, RunStatus, Worker
 from runs.transitions import end_run, expire_run, fresh
+from runs.writer import passing
 from streaming import journal
 
 logger = logging.getLogger(__name__)
@@ -44,17 +46,22 @@ def claim(worker_id: str, limit: int, working_on: Collection[str] = ()) -> list[
     for run in [*_interrupted(limit, working_on), *_queued(limit)]:
         if len(claimed) == limit:
             break
-        try:
-            with transaction.atomic():  # a savepoint: one bad run does not take back the others' claims
-                mine = claim_one(run, worker_id)
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception:
-            logger.exception("run %s could not be claimed", run.pk)
-            continue
-        if mine is not None:
-            claimed.append(mine)
+        with apart(run, "claimed"):
+            if (mine := claim_one(run, worker_id)) is not None:
+                claimed.append(mine)
     return claimed
+
+
+@contextmanager
+def apart(run: Run, done: str) -> Iterator[None]:
+    """A savepoint: what is wrong with one run takes back nothing of the others'. The database's faults pass through."""
+    try:
+        with transaction.atomic():
+            yield
+    except Exception as error:
+        if passing(error):
+            raise
+        logger.exception("run %s could not be %s", run.pk, done)
 
 
 def _interrupted(limit: int, working_on: Collection[str]) -> list[Run]:
@@ -175,12 +182,8 @@ def sweep() -> None:
     """Ends what is overdue, whoever held it. Harmless when several processes do it."""
     overdue = Run.objects.filter(status__in=ACTIVE, expires_at__lte=now()).order_by("expires_at")[:100]
     for run in overdue:
-        try:
+        with apart(run, "ended"):
             expire_run(run)
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception:
-            logger.exception("run %s could not be ended", run.pk)
 
 
 # Workers of this host -------------------------------------------------------------------------------------------------
@@ -195,15 +198,7 @@ def host() -> str:
 
     It is kept there, since names of machines come twice where machines are copies, and change where they are made anew.
     """
-    path = locks() / "host"
-    if not path.exists():
-        locks().mkdir(parents=True, exist_ok=True)
-        mine = locks() / f".host.{uuid.uuid4().hex}"
-        mine.write_text(f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}")
-        with suppress(FileExistsError):
-            path.hardlink_to(mine)  # whole, or not at all; the first wins
-        mine.unlink()
-    return path.read_text()
+    return kept(locks() / "host", lambda: f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}")
 
 
 def lock_path(worker_id: str) -> Path:

@@ -30,6 +30,7 @@ from assistants.serializers.options import (
     TopP,
     TruncationStrategy,
 )
+from assistants.serializers.search import ShownPassage
 from assistants.serializers.thread import ThreadInput
 from assistants.serializers.tools import (
     ShownTool,
@@ -156,11 +157,6 @@ class UsedRanking(TypedDict):
     score_threshold: float
 
 
-class FoundPassage(TypedDict):
-    type: Literal["text"]
-    text: str
-
-
 class FoundFile(TypedDict):
     """`content` only where `include[]` asks for it."""
 
@@ -168,7 +164,7 @@ class FoundFile(TypedDict):
     file_name: str
     score: float
     attributes: dict[str, str | float | bool]
-    content: NotRequired[list[FoundPassage]]
+    content: NotRequired[list[ShownPassage]]
 
 
 class FileSearch(TypedDict):

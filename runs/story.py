@@ -6,7 +6,7 @@ the hot path, and never resend a value, since clients add up whatever repeats (3
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,12 +99,8 @@ def streamed_content(run: Run, message_id: str) -> list[dict[str, Any]]:
     """
     value: list[str] = []
     annotations: list[dict[str, Any]] = []
-    rows = Event.objects.filter(run_id=run.id, name=MESSAGE_DELTA).order_by("seq").values_list("data", flat=True)
-    for row in rows.iterator():
-        data = orjson.loads(row)
-        if data["id"] != message_id:
-            continue
-        text = data["delta"]["content"][0]["text"]
+    for delta in logged_deltas(run, MESSAGE_DELTA, message_id):
+        text = delta["content"][0]["text"]
         value.append(text["value"])
         for annotation in text.get("annotations", ()):
             annotations.append({key: item for key, item in annotation.items() if key != "index"})
@@ -114,12 +110,18 @@ def streamed_content(run: Run, message_id: str) -> list[dict[str, Any]]:
 def streamed_calls(run: Run, step_id: str) -> list[dict[str, Any]]:
     """The calls that the logged deltas of a step add up to, as clients add them (3.9)."""
     calls: list[dict[str, Any]] = []
-    rows = Event.objects.filter(run_id=run.id, name=STEP_DELTA).order_by("seq").values_list("data", flat=True)
+    for delta in logged_deltas(run, STEP_DELTA, step_id):
+        add_entries(calls, delta["step_details"]["tool_calls"])
+    return calls
+
+
+def logged_deltas(run: Run, name: str, id: str) -> Iterator[dict[str, Any]]:
+    """What the log's deltas of the message or step `id` say, in their order."""
+    rows = Event.objects.filter(run_id=run.id, name=name).order_by("seq").values_list("data", flat=True)
     for row in rows.iterator():
         data = orjson.loads(row)
-        if data["id"] == step_id:
-            add_entries(calls, data["delta"]["step_details"]["tool_calls"])
-    return calls
+        if data["id"] == id:
+            yield data["delta"]
 
 
 def add_entries(known: list[dict[str, Any]], entries: Sequence[Mapping[str, Any]]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from assistants.answers import Answer, Page
+from assistants.answers import POLL_HEADERS, Answer, Page
 from assistants.conversation import find_thread
 from assistants.errors import ApiError, not_found
 from assistants.models import Assistant
@@ -44,10 +44,6 @@ from streaming import sse
 from streaming.sse import EventStream
 
 logger = logging.getLogger(__name__)
-
-POLL_HEADERS = {"openai-poll-after-ms": "200"}
-"""Without it every `*_and_poll` helper of the SDKs waits a second between two looks (contract 7)."""
-
 
 INCLUDE = {"include[]": Include()}
 

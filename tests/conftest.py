@@ -56,6 +56,17 @@ class ApiClient:
         return str(response.json()["id"])
 
 
+def assert_refused(answer: Any, message: str, param: str | None, code: str | None) -> None:
+    """400 with that error, and nothing else in it."""
+    assert answer.status_code == 400, answer.content
+    assert answer.json()["error"] == {
+        "message": message,
+        "type": "invalid_request_error",
+        "param": param,
+        "code": code,
+    }
+
+
 def client_of(name: str, project_name: str) -> ApiClient:
     project, _ = Project.objects.get_or_create(name=project_name)
     user = get_user_model().objects.create_user(name)

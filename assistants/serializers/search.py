@@ -126,7 +126,9 @@ class SearchInput(ClosedSerializer):
     ranking_options = SearchRanking(required=False)
 
 
-class FoundText(TypedDict):
+class ShownPassage(TypedDict):
+    """A piece of a file's text, here and wherever else passages are shown."""
+
     type: Literal["text"]
     text: str
 
@@ -136,7 +138,7 @@ class SearchResult(TypedDict):
     filename: str
     score: float
     attributes: dict[str, str | float | bool]
-    content: list[FoundText]
+    content: list[ShownPassage]
 
 
 class SearchResultsObject(TypedDict):

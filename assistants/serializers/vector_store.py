@@ -19,6 +19,7 @@ from assistants.serializers.fields import (
     check_attribute_value,
 )
 from assistants.serializers.refusals import at, refusal
+from assistants.serializers.search import ShownPassage
 from assistants.serializers.tools import STORE_FILES_MAX, ChunkingStrategy, ShownChunking
 
 NAME_MAX = 256
@@ -127,14 +128,9 @@ class FileBatchObject(TypedDict):
     file_counts: FileCounts
 
 
-class Passage(TypedDict):
-    type: Literal["text"]
-    text: str
-
-
 class FileContentObject(TypedDict):
     object: Literal["vector_store.file_content.page"]
-    data: list[Passage]
+    data: list[ShownPassage]
     has_more: Literal[False]
     next_page: None
 

@@ -6,20 +6,17 @@ from django.db import transaction
 from rest_framework.request import Request
 
 from assistants import file_batches, stores
-from assistants.answers import Answer, Page
-from assistants.models import FileBatch, FileStatus, VectorStoreFile
-from assistants.pagination import paginate, parse_choice
-from assistants.serializers.fields import Enum
+from assistants.answers import POLL_HEADERS, Answer, Page
+from assistants.models import FileBatch, VectorStoreFile
 from assistants.serializers.tools import chunk_sizes
 from assistants.serializers.vector_store import (
     FileBatchInput,
     FileBatchObject,
     VectorStoreFileObject,
     file_batch_object,
-    vector_store_file_object,
 )
 from assistants.views.resource import ResourceViewSet, takes
-from assistants.views.vector_store import POLL
+from assistants.views.vector_store import FILES_QUERY, files_page
 
 
 class FileBatchViewSet(ResourceViewSet):
@@ -27,7 +24,7 @@ class FileBatchViewSet(ResourceViewSet):
         return file_batches.find_batch(stores.find_store(self.project, vector_store_id), batch_id)
 
     def answer(self, batch: FileBatch) -> Answer[FileBatchObject]:
-        return Answer(file_batch_object(batch, file_batches.contents_of(batch)), headers=POLL)
+        return Answer(file_batch_object(batch, file_batches.contents_of(batch)), headers=POLL_HEADERS)
 
     @takes(FileBatchInput)
     def create(self, request: Request, vector_store_id: str) -> Answer[FileBatchObject]:
@@ -50,9 +47,6 @@ class FileBatchViewSet(ResourceViewSet):
         file_batches.cancel_batch(batch)
         return self.answer(batch)
 
-    @takes(query={"filter": Enum(*FileStatus.values, required=False)})
+    @takes(query=FILES_QUERY)
     def files(self, request: Request, vector_store_id: str, batch_id: str) -> Answer[Page[VectorStoreFileObject]]:
-        store_files = VectorStoreFile.objects.filter(batches=self.find(vector_store_id, batch_id))
-        status = parse_choice(request, "filter", tuple(FileStatus.values))
-        shown = store_files.filter(status=status) if status else store_files
-        return paginate(shown, request, vector_store_file_object, scope=store_files, key="file_id")
+        return files_page(VectorStoreFile.objects.filter(batches=self.find(vector_store_id, batch_id)), request)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from django.db import transaction
+from django.db.models import QuerySet
 from rest_framework.request import Request
 
 from assistants import stores
-from assistants.answers import Answer, Deletion, Page
+from assistants.answers import POLL_HEADERS, Answer, Deletion, Page
 from assistants.clock import now
 from assistants.errors import not_found
 from assistants.models import FileStatus, VectorStore, VectorStoreFile
@@ -33,12 +34,9 @@ from assistants.serializers.vector_store import (
 )
 from assistants.views.resource import ResourceViewSet, takes
 
-POLL = {"openai-poll-after-ms": "200"}
-"""How often the SDKs' polling helpers ask; without it they wait a second each time (contract 7)."""
-
-
 SEARCH_RESULTS = 10
 """How many a search gives unless it says otherwise (contract 5.5)."""
+FILES_QUERY = {"filter": Enum(*FileStatus.values, required=False)}
 
 
 def expiry_days(data: dict[str, Any]) -> int | None:
@@ -107,6 +105,13 @@ class VectorStoreViewSet(ResourceViewSet):
         return Answer(deletion_object(vector_store_id, "vector_store.deleted"))
 
 
+def files_page(store_files: QuerySet[VectorStoreFile], request: Request) -> Answer[Page[VectorStoreFileObject]]:
+    """The list of a store's or of a batch's files, which a view that `takes(query=FILES_QUERY)` answers."""
+    status = parse_choice(request, "filter", tuple(FileStatus.values))
+    shown = store_files.filter(status=status) if status else store_files
+    return paginate(shown, request, vector_store_file_object, scope=store_files, key="file_id")
+
+
 class VectorStoreFileViewSet(ResourceViewSet):
     def find(self, vector_store_id: str, file_id: str) -> VectorStoreFile:
         store = stores.find_store(self.project, vector_store_id)
@@ -116,14 +121,12 @@ class VectorStoreFileViewSet(ResourceViewSet):
         return store_file
 
     def answer(self, store_file: VectorStoreFile) -> Answer[VectorStoreFileObject]:
-        return Answer(vector_store_file_object(store_file), headers=POLL)
+        return Answer(vector_store_file_object(store_file), headers=POLL_HEADERS)
 
-    @takes(query={"filter": Enum(*FileStatus.values, required=False)})
+    @takes(query=FILES_QUERY)
     def list(self, request: Request, vector_store_id: str) -> Answer[Page[VectorStoreFileObject]]:
-        store_files = VectorStoreFile.objects.filter(vector_store=stores.find_store(self.project, vector_store_id))
-        status = parse_choice(request, "filter", tuple(FileStatus.values))
-        shown = store_files.filter(status=status) if status else store_files
-        return paginate(shown, request, vector_store_file_object, scope=store_files, key="file_id")
+        store = stores.find_store(self.project, vector_store_id)
+        return files_page(VectorStoreFile.objects.filter(vector_store=store), request)
 
     @takes(StoreFileInput)
     def create(self, request: Request, vector_store_id: str) -> Answer[VectorStoreFileObject]:

@@ -57,6 +57,7 @@ HEADERS: dict[str, Schema] = {
     "openai-project": {"type": "string"},
 }
 """On every answer, errors and streams included (contract 1.1)."""
+HEADER_REFERENCES: Schema = {name: {"$ref": f"#/components/headers/{name}"} for name in HEADERS}
 
 DESCRIPTION = f"""\
 The OpenAI Assistants API v2, self-hosted, with live streams of every run. Made from the code; what goes beyond OpenAI's
@@ -73,7 +74,6 @@ def document() -> Schema:
     for operation in operations(get_resolver().url_patterns):
         paths.setdefault(operation.path, {})[operation.method] = describe(operation, schemas)
     error = answer_schema(ErrorObject, schemas)
-    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in HEADERS}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Kumos", "version": "2", "description": cleandoc(DESCRIPTION)},
@@ -84,7 +84,7 @@ def document() -> Schema:
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
             "headers": {name: {"required": True, "schema": schema} for name, schema in HEADERS.items()},
             "responses": {
-                str(status): {"description": text, "headers": headers, "content": json_content(error)}
+                str(status): {"description": text, "headers": HEADER_REFERENCES, "content": json_content(error)}
                 for status, text in ERRORS.items()
             },
             "schemas": {name: schemas.made[name] for name in sorted(schemas.made)},
@@ -114,8 +114,7 @@ def describe(operation: Operation, schemas: Schemas) -> Schema:
         content |= _content(kind, schemas)
     if not content:
         raise TypeError(f"{operation} does not say what it answers.")
-    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in HEADERS}
-    success = {"description": "Success.", "headers": headers, "content": content}
+    success = {"description": "Success.", "headers": HEADER_REFERENCES, "content": content}
     described["responses"] = {
         "200": success,
         **{str(status): {"$ref": f"#/components/responses/{status}"} for status in ERRORS},

@@ -9,7 +9,7 @@ import pytest
 from assistants.models import File, FileBatch, FileStatus, VectorStore, VectorStoreFile
 from assistants.retrieval import index
 from assistants.retrieval.chunk import Slice
-from tests.conftest import ApiClient
+from tests.conftest import ApiClient, assert_refused
 
 NONE = {"in_progress": 0, "completed": 0, "failed": 0, "cancelled": 0, "total": 0}
 
@@ -194,13 +194,7 @@ def test_cancelling_a_finished_batch_changes_nothing(alice: ApiClient, store: st
 )
 def test_refused(alice: ApiClient, store: str, body: dict[str, Any], message: str, param: str, code: str) -> None:
     answer = alice.post(f"{store}/file_batches", body)
-    assert answer.status_code == 400
-    assert answer.json()["error"] == {
-        "message": message,
-        "type": "invalid_request_error",
-        "param": param,
-        "code": code,
-    }
+    assert_refused(answer, message, param, code)
     assert not FileBatch.objects.exists()
 
 

@@ -12,7 +12,7 @@ from assistants.clock import now
 from assistants.models import File, FileStatus, VectorStore, VectorStoreFile
 from assistants.retrieval import index
 from assistants.retrieval.chunk import Slice
-from tests.conftest import ApiClient
+from tests.conftest import ApiClient, assert_refused
 
 LINES = ["High tide comes twice a day.\n\n", "The harbour master keeps the tide tables.\n\n", "Soup of the day."]
 
@@ -254,13 +254,7 @@ def nested(depth: int) -> dict[str, Any]:
 )
 def test_refused(alice: ApiClient, store: str, body: dict[str, Any], message: str, param: str, code: str) -> None:
     answer = alice.post(f"/vector_stores/{store}/search", body)
-    assert answer.status_code == 400
-    assert answer.json()["error"] == {
-        "message": message,
-        "type": "invalid_request_error",
-        "param": param,
-        "code": code,
-    }
+    assert_refused(answer, message, param, code)
 
 
 def test_ten_levels_are_fine(alice: ApiClient, store: str) -> None:

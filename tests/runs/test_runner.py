@@ -215,19 +215,22 @@ def test_a_draining_runner_starts_nothing(alice: ApiClient) -> None:
     assert statuses() == ["queued"]
 
 
-def test_what_is_claimed_while_the_draining_begins_goes_back(alice: ApiClient) -> None:
-    """The claim is under way in the writer's thread; its answer comes when all the rest is drained."""
+def drained_while_it_claims(make: Callable[[], object]) -> Runner:
+    """A runner that is drained while its claims of what `make` makes are under way in the writer's thread.
+
+    The answers come when all the rest is drained.
+    """
     busy, go = threading.Event(), threading.Event()
 
     def block() -> None:
         busy.set()
         assert go.wait(PATIENCE_SECONDS)
 
-    async def work() -> None:
+    async def work() -> Runner:
         here = Runner(4)
         life = asyncio.create_task(here.run())
         await idle(here)
-        await asyncio.to_thread(ask, alice, "!stall")
+        await asyncio.to_thread(make)
         blocked = asyncio.create_task(here.writer.run(block))
         await asyncio.to_thread(busy.wait, PATIENCE_SECONDS)
         here.wake()
@@ -235,9 +238,13 @@ def test_what_is_claimed_while_the_draining_begins_goes_back(alice: ApiClient) -
         await here.drain(0)
         go.set()
         await asyncio.gather(blocked, life)
-        assert here.executors == {}
+        return here
 
-    run_async(work)
+    return run_async(work)
+
+
+def test_what_is_claimed_while_the_draining_begins_goes_back(alice: ApiClient) -> None:
+    assert drained_while_it_claims(lambda: ask(alice, "!stall")).executors == {}
     left = Run.objects.get()
     assert (left.status, left.lease_until, left.epoch) == ("in_progress", None, 1)
 
@@ -308,27 +315,7 @@ def test_draining_hands_back_files_at_once(alice: ApiClient, endless_child: Endl
 
 
 def test_files_that_are_claimed_while_the_draining_begins_go_back(alice: ApiClient) -> None:
-    busy, go = threading.Event(), threading.Event()
-
-    def block() -> None:
-        busy.set()
-        assert go.wait(PATIENCE_SECONDS)
-
-    async def work() -> None:
-        here = Runner(4)
-        life = asyncio.create_task(here.run())
-        await idle(here)
-        await asyncio.to_thread(stored, alice)
-        blocked = asyncio.create_task(here.writer.run(block))
-        await asyncio.to_thread(busy.wait, PATIENCE_SECONDS)
-        here.wake()
-        await until(lambda: len(here.writer._jobs) == 2, on_loop=True)
-        await here.drain(0)
-        go.set()
-        await asyncio.gather(blocked, life)
-        assert here.file_tasks == {}
-
-    run_async(work)
+    assert drained_while_it_claims(lambda: stored(alice)).file_tasks == {}
     left = set(VectorStoreFile.objects.values_list("status", "claimed_until", "epoch"))
     assert left == {("in_progress", None, 1)}
 

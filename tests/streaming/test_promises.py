@@ -295,21 +295,23 @@ def test_p8_events_between_reading_and_listening_are_not_lost(
     assert run_async(scenario) == [1, 2]
 
 
+async def seen_by_a_lone_follower(thread: Thread) -> list[int]:
+    """The numbers of three events that are logged once it follows."""
+    seen: list[int] = []
+    async with aclosing(follow(thread.pk, 0, SHORT)) as batches:
+        assert await anext(batches) == ()
+        await in_thread(partial(append, thread, drafts(3)))
+        while len(seen) < 3:
+            seen += [entry.seq for entry in await anext(batches)]
+    return seen
+
+
 def test_p8_a_silent_layer_costs_a_lone_follower_time_and_nothing_else(
     thread: Thread, use_layer: Callable[..., None]
 ) -> None:
     use_layer("tests.lossy.LossyChannelLayer", drop=1.0)
 
-    async def scenario() -> list[int]:
-        seen: list[int] = []
-        async with aclosing(follow(thread.pk, 0, SHORT)) as batches:
-            assert await anext(batches) == ()
-            await in_thread(partial(append, thread, drafts(3)))
-            while len(seen) < 3:
-                seen += [entry.seq for entry in await anext(batches)]
-        return seen
-
-    assert run_async(scenario) == [1, 2, 3]
+    assert run_async(partial(seen_by_a_lone_follower, thread)) == [1, 2, 3]
 
 
 def test_p8_what_one_follower_reads_wakes_the_others(thread: Thread, use_layer: Callable[..., None]) -> None:
@@ -341,17 +343,7 @@ def test_p8_a_layer_that_is_away_costs_time_and_nothing_else(thread: Thread, use
         taken.bind(("127.0.0.1", 0))  # and nobody listens
         address = f"redis://127.0.0.1:{taken.getsockname()[1]}"
         use_layer("channels_redis.pubsub.RedisPubSubChannelLayer", hosts=[address])
-
-        async def scenario() -> list[int]:
-            seen: list[int] = []
-            async with aclosing(follow(thread.pk, 0, SHORT)) as batches:
-                assert await anext(batches) == ()
-                await in_thread(partial(append, thread, drafts(3)))
-                while len(seen) < 3:
-                    seen += [entry.seq for entry in await anext(batches)]
-            return seen
-
-        assert run_async(scenario) == [1, 2, 3]
+        assert run_async(partial(seen_by_a_lone_follower, thread)) == [1, 2, 3]
 
 
 def test_a_ring_is_emptied_once_it_is_quiet(thread: Thread) -> None:
