@@ -66,18 +66,18 @@ def hold(thread: Thread) -> None:
 def insert_messages(thread: Thread, several: Sequence[Mapping[str, Any]]) -> list[Message]:
     """Several `add_message` inside the caller's transaction, which has the thread's row; they keep their order.
 
-    `thread` learns of new resources.
+    What is attached joins `thread`, all of it at once. ApiError 404 for a file that the project lacks.
     """
+    parts = [part for data in several for part in data["content"]]
+    stores.find_files(thread.project, [part["image_file"]["file_id"] for part in parts if part["type"] == "image_file"])
+    attachments = [attachment for data in several for attachment in data.get("attachments") or []]
+    if attachments:
+        join_attachments(thread, attachments)
     return Message.objects.bulk_create([new_message(thread, data) for data in several])
 
 
 def new_message(thread: Thread, data: Mapping[str, Any]) -> Message:
-    """An unsaved message; what is attached to it joins `thread`. ApiError 404 for a file that the project lacks."""
-    attachments = data.get("attachments") or []
-    images = [part["image_file"]["file_id"] for part in data["content"] if part["type"] == "image_file"]
-    stores.find_files(thread.project, images)
-    if attachments:
-        join_attachments(thread, attachments)
+    """An unsaved message."""
     moment = now()
     return Message(
         thread=thread,
@@ -85,7 +85,7 @@ def new_message(thread: Thread, data: Mapping[str, Any]) -> Message:
         completed_at=moment,
         role=data["role"],
         content=data["content"],
-        attachments=attachments,
+        attachments=data.get("attachments") or [],
         metadata=data.get("metadata") or {},
     )
 

@@ -99,7 +99,7 @@ class PageHandler(ASGIHandler):
     request_class = Utf8Request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = scope["extensions"].get(BODY) if "extensions" in scope else None
+        body = scope.get("extensions", {}).get(BODY)
         is_large = body is not None and not isinstance(body, BytesIO)  # Twisted's choice, from 100 kB on
         async with ThreadSensitiveContext(executor=free_lane(_large_lanes if is_large else _lanes)):
             await self.handle(scope, receive if body is None else Received(receive, body), send)

@@ -64,13 +64,17 @@ class Turn:
         return Usage(prompt.estimate(self.prompt.request), count_tokens(written))
 
     def spoken(self) -> dict[str, Any]:
-        """Usage of the message in front of the turn's calls, before the model reports any: the words alone."""
+        """Usage of the message in front of the turn's calls, before the model reports any: the words alone.
+
+        Like `estimate`, not for the loop.
+        """
         self.said_tokens = count_tokens("".join(self.said))
         return usage_of(completion=self.said_tokens)
 
     def used(self) -> dict[str, Any]:
         """Usage of the turn's last step: all of the turn that its message does not have, so that they add up to it."""
-        usage = self.usage or self.estimate()
+        usage = self.usage
+        assert usage is not None  # the answer is over, and where the model said nothing it was estimated
         words = max(usage.completion_tokens - self.said_tokens, 0)
         return usage_of(usage.prompt_tokens, words, usage.cached_tokens, usage.reasoning_tokens)
 
@@ -104,14 +108,14 @@ class Executor:
                 self._work.cancel()
             await self._work
         except asyncio.CancelledError:
-            if self._reason is not None:
-                await self._conclude(self._reason)
-            elif (task := asyncio.current_task()) is not None and task.cancelling():  # from outside: the process ends
+            mine = asyncio.current_task()
+            if self._reason is None and mine is not None and mine.cancelling():  # from outside: the process ends
                 self._reason = Stop.HANDED_BACK
                 self._work.cancel()
-                await self._conclude(self._reason)
-            else:
+            if self._reason is None:
                 await self._break(RuntimeError("the work was cancelled, and nobody had asked for it"))
+            else:
+                await self._conclude(self._reason)
         except Fenced:
             logger.info("run %s is not ours any more", self.run.pk)
         except CancelRequested:
@@ -222,7 +226,7 @@ class Executor:
         if turn.call_scribe is None:
             turn.call_scribe = CallScribe(self.run, self.writer)
             if turn.message is not None:  # the text of a turn is a step of its own, before its calls (contract 2.13)
-                await turn.message.finish(turn.spoken(), last=False)
+                await turn.message.finish(await asyncio.to_thread(turn.spoken), last=False)
                 turn.message_done = True
         call = turn.calls.get(piece.index)
         if call is None:

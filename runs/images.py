@@ -68,7 +68,7 @@ def data_url(content: bytes) -> str:
 
 def unpacked(url: str) -> bytes:
     """The image in a data URL (RFC 2397). Raises NoImage."""
-    head, comma, body = url.removeprefix(url[:5]).partition(",")
+    head, comma, body = url[5:].partition(",")
     claimed, *parameters = head.lower().split(";")
     if not comma or "base64" not in [parameter.strip() for parameter in parameters]:
         raise NoImage("its data URL is not in base64")
@@ -146,7 +146,8 @@ class Images:
                 self._bytes += len(content)
                 if self._bytes > TOTAL_BYTES_MAX:
                     raise NoImage(f"together, the images of this thread have more than {TOTAL_BYTES_MAX} bytes")
-                self._found[source] = {"type": "image_url", "image_url": {"url": data_url(content)}}
+                url = await asyncio.to_thread(data_url, content)
+                self._found[source] = {"type": "image_url", "image_url": {"url": url}}
             except NoImage as fault:
                 raise unusable(source, str(fault), "invalid_prompt") from None
             except web.Unfetchable as fault:
@@ -156,7 +157,7 @@ class Images:
         if source.startswith("file"):
             return await database_sync_to_async(stored, thread_sensitive=False)(self.run, source)
         if source[:5].lower() == "data:":
-            return unpacked(source)
+            return await asyncio.to_thread(unpacked, source)
         fetched = await web.fetch(source, settings.KUMOS_IMAGE_BYTES_MAX)
         return checked(fetched.content, fetched.kind)
 

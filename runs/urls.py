@@ -13,7 +13,7 @@ urlpatterns = [
     path(f"{RUN}/cancel", RunViewSet.as_view({"post": "cancel"})),
     path(f"{RUN}/submit_tool_outputs", RunViewSet.as_view({"post": "submit_tool_outputs"})),
     path(f"{RUN}/steps", RunViewSet.as_view({"get": "steps"})),
+    path(f"{RUN}/steps/<str:step_id>", RunViewSet.as_view({"get": "step"})),
     path("models", ModelViewSet.as_view({"get": "list"})),
     path("models/<path:model>", ModelViewSet.as_view({"get": "retrieve"})),
-    path(f"{RUN}/steps/<str:step_id>", RunViewSet.as_view({"get": "step"})),
 ]

@@ -52,10 +52,10 @@ def best_matches(files: QuerySet[VectorStoreFile], phrases: Sequence[Phrase], li
 
     Only chunks of `files`. The weight has no fixed scale: compare it within one answer only.
     """
-    if not phrases:
+    ids = list(files.values_list("pk", flat=True)) if phrases else []
+    if not ids:
         return {}
     _require_sqlite()
-    ids = json.dumps(list(files.values_list("pk", flat=True)))
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -66,7 +66,7 @@ def best_matches(files: QuerySet[VectorStoreFile], phrases: Sequence[Phrase], li
             ORDER BY found.rank, chunk.id
             LIMIT %s
             """,
-            [" OR ".join(map(_quoted, phrases)), ids, limit],
+            [" OR ".join(map(_quoted, phrases)), json.dumps(ids), limit],
         )
         return dict(cursor.fetchall())
 

@@ -52,18 +52,41 @@ def search(
     score_threshold: float = 0.0,
     condition: Filter | None = None,
 ) -> list[Passage]:
-    """The best passages of completed files in these stores, best first; any text is a legal query.
+    """`search_together` for one query."""
+    return search_together(store_ids, [query], limit=limit, score_threshold=score_threshold, condition=condition)
 
-    `condition` is what the files' attributes must meet. The caller answers for the stores: they must belong to the
-    request's project.
+
+def search_together(
+    store_ids: Sequence[str],
+    queries: Sequence[str],
+    *,
+    limit: int,
+    score_threshold: float = 0.0,
+    condition: Filter | None = None,
+) -> list[Passage]:
+    """The best passages of completed files in these stores for any of the queries, best first.
+
+    One that several find counts with its best score; any text is a legal query. `condition` is what the files'
+    attributes must meet. The caller answers for the stores: they must belong to the request's project.
     """
-    terms = terms_of(query)
-    if not terms or not store_ids:
-        return []
-    files = completed_files(store_ids)
+    files = VectorStoreFile.objects.filter(vector_store__in=store_ids, status=FileStatus.COMPLETED).order_by()
     if condition is not None:
         described = files.values_list("pk", "attributes")
         files = files.filter(pk__in=[pk for pk, attributes in described if holds(condition, attributes)])
+    best: dict[tuple[str, str, int], Passage] = {}
+    for query in queries:
+        for passage in passages_of(files, query):
+            place = (passage.store_id, passage.file_id, passage.position)
+            if passage.score >= score_threshold and (place not in best or best[place].score < passage.score):
+                best[place] = passage
+    return sorted(best.values(), key=rank)[:limit]
+
+
+def passages_of(files: QuerySet[VectorStoreFile], query: str) -> list[Passage]:
+    """The candidates for one query, in no order."""
+    terms = terms_of(query)
+    if not terms:
+        return []
     phrases = [(term,) for term in terms] + pairs_of(query)
     weights = index.best_matches(files, phrases, CANDIDATES)
     coverage = shares({term: index.holders((term,), weights) for term in terms})
@@ -86,19 +109,7 @@ def search(
                 position=chunk.position,
             )
         )
-    passages.sort(key=rank)
-    return [passage for passage in passages if passage.score >= score_threshold][:limit]
-
-
-def search_together(store_ids: Sequence[str], queries: Sequence[str], *, limit: int, **options: Any) -> list[Passage]:
-    """The best passages for any of the queries; one that several find counts with its best score."""
-    best: dict[tuple[str, str, int], Passage] = {}
-    for query in queries:
-        for passage in search(store_ids, query, limit=limit, **options):
-            place = (passage.store_id, passage.file_id, passage.position)
-            if place not in best or best[place].score < passage.score:
-                best[place] = passage
-    return sorted(best.values(), key=rank)[:limit]
+    return passages
 
 
 def rewritten(query: str) -> str:
@@ -109,10 +120,6 @@ def rewritten(query: str) -> str:
 def rank(passage: Passage) -> tuple[float, str, int, str]:
     """Best first; what is equal stays in the order of its files."""
     return (-passage.score, passage.filename, passage.position, passage.store_id)
-
-
-def completed_files(store_ids: Sequence[str]) -> QuerySet[VectorStoreFile]:
-    return VectorStoreFile.objects.filter(vector_store__in=store_ids, status=FileStatus.COMPLETED).order_by()
 
 
 def shares(holders: Mapping[str, set[int]]) -> dict[int, float]:

@@ -51,7 +51,8 @@ def _schema(field: Any, schemas: Schemas) -> Schema:
 
 
 def limits(**given: int | float | str | None) -> Schema:
-    return {name: value for name, value in given.items() if value not in (None, 0, "") or name == "minimum"}
+    """Those that bound something."""
+    return {name: value for name, value in given.items() if value}
 
 
 @_schema.register

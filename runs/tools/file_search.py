@@ -78,11 +78,10 @@ class FileSearch:
                 while await waiting(awaited, begun):
                     await asyncio.sleep(0.1)
         limit, threshold = self.options(run)
-        passages = await database_sync_to_async(search, thread_sensitive=False)(
-            store_ids, query_of(arguments), limit=limit, score_threshold=threshold
+        passages = await database_sync_to_async(best_passages, thread_sensitive=False)(
+            store_ids, query_of(arguments), limit, threshold
         )
-        told = await asyncio.to_thread(within_budget, passages)
-        return {**self.opening(run), "results": [result(passage) for passage in told]}
+        return {**self.opening(run), "results": [result(passage) for passage in passages]}
 
     def told(self, details: Mapping[str, Any], step_number: int, first_result: int) -> str:
         results = [
@@ -106,8 +105,9 @@ def query_of(arguments: str) -> str:
     return str(parsed.get("query") or arguments) if isinstance(parsed, dict) else str(parsed)
 
 
-def within_budget(passages: Sequence[Passage]) -> list[Passage]:
-    """The first passages, as many as TOKENS_MAX allows."""
+def best_passages(store_ids: Sequence[str], query: str, limit: int, threshold: float) -> list[Passage]:
+    """The best passages, as many as `limit` and TOKENS_MAX allow."""
+    passages = search(store_ids, query, limit=limit, score_threshold=threshold)
     sums = accumulate(count_tokens(passage.text) for passage in passages)
     return [passage for passage, tokens in zip(passages, sums, strict=True) if tokens <= TOKENS_MAX]
 
