@@ -239,9 +239,12 @@ def is_dead(worker: Worker) -> bool:
 def reclaim_dead(worker_id: str) -> int:
     """Ends at once the leases of this host's dead workers, so that `claim` finds their runs. Returns how many runs."""
     count = 0
-    # Of hosts that are no more nobody can ask the lock: whoever has been silent for so long is dead.
-    Worker.objects.filter(beat_at__lt=now() - timedelta(seconds=10 * settings.KUMOS_LEASE_SECONDS)).delete()
-    for worker in Worker.objects.filter(host=host()).exclude(pk=worker_id):
+    here = host()
+    # Nobody can ask the lock of another host: whoever has been silent there for so long is dead. Here the lock decides,
+    # also after a pause of the whole machine.
+    silent_since = now() - timedelta(seconds=10 * settings.KUMOS_LEASE_SECONDS)
+    Worker.objects.exclude(host=here).filter(beat_at__lt=silent_since).delete()
+    for worker in Worker.objects.filter(host=here).exclude(pk=worker_id):
         if is_dead(worker):
             with transaction.atomic():
                 count += Run.objects.filter(worker_id=worker.pk, status__in=HELD, lease_until__isnull=False).update(

@@ -314,6 +314,14 @@ def test_a_worker_of_a_host_that_is_no_more_is_forgotten(atlas: Project) -> None
     assert [worker.pk for worker in Worker.objects.all()] == ["worker_quiet"]
 
 
+def test_a_worker_of_this_host_is_not_forgotten_while_it_lives(holder: subprocess.Popen[str]) -> None:
+    """After a pause of the whole machine nobody has given a sign of life for long, the asking worker neither."""
+    Worker.objects.create(id="worker_new", host=queue.host(), pid=2, slots=5)
+    Worker.objects.update(beat_at=now() - timedelta(hours=1))
+    queue.reclaim_dead("worker_new")
+    assert {worker.pk for worker in Worker.objects.all()} == {"worker_old", "worker_new"}
+
+
 def test_a_worker_is_alive_while_its_file_is_open(settings: Settings, tmp_path: Path) -> None:
     settings.DATA_DIR = tmp_path
     with queue.register("worker_a", 5):
