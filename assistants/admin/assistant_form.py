@@ -79,7 +79,10 @@ class AssistantForm(AssistantModelForm):
         " file of the project with the purpose “assistants”.",
     )
     code_interpreter = forms.BooleanField(
-        required=False, label="Run code", help_text="Lets the model write and run Python in a sandbox."
+        required=False,
+        label="Run code",
+        help_text="Kept with the assistant, as code_interpreter. This server cannot run code yet, so models are not"
+        " offered it.",
     )
     code_files = forms.CharField(
         required=False,
