@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import GenericAlias
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_origin
 
 from rest_framework.response import Response
 
@@ -35,6 +35,16 @@ class Page[Item: Listed](TypedDict):
     first_id: str | None
     last_id: str | None
     has_more: bool
+
+
+def body_of(kind: Any) -> Any:
+    """The type of the JSON that an answer of the type `kind` carries; None where it carries none."""
+    return kind.__args__[0] if get_origin(kind) is Answer else None
+
+
+def is_page(kind: Any) -> bool:
+    """Whether answers of the type `kind` are pages of a list."""
+    return get_origin(body_of(kind)) is Page
 
 
 class Deletion[Kind: str](TypedDict):

@@ -5,14 +5,14 @@ Tests that must hold everywhere are made from these, so a new route or field is 
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from assistants.answers import is_page
 from assistants.parsers import UploadParser
 from assistants.serializers.fields import (
     AnyObject,
@@ -50,10 +50,6 @@ class Route:
         return f"{self.method} {self.path}"
 
     @property
-    def source(self) -> str:
-        return inspect.getsource(self.action)
-
-    @property
     def body(self) -> type[ClosedSerializer] | None:
         """The serializer of its body; None where it reads none."""
         return taken(self.action).body
@@ -64,7 +60,7 @@ class Route:
 
     @property
     def is_list(self) -> bool:
-        return re.search(r"\b(paginate|page)\(", self.source) is not None
+        return is_page(get_type_hints(self.action)["return"])
 
     @property
     def query_names(self) -> list[str]:

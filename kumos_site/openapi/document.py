@@ -6,13 +6,13 @@ import json
 from functools import cache
 from inspect import cleandoc
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any
 
 from django.conf import settings
 from django.http import FileResponse
 from django.urls import get_resolver
 
-from assistants.answers import Answer, Page
+from assistants.answers import body_of, is_page
 from assistants.errors import ErrorObject
 from assistants.pagination import LIMIT_DEFAULT, LIMIT_MAX
 from assistants.serializers.fields import Enum, Integer, String, WireField
@@ -123,7 +123,7 @@ def describe(operation: Operation, schemas: Schemas) -> Schema:
 
 
 def _parameters(operation: Operation, schemas: Schemas) -> list[Schema]:
-    is_list = any(_body_of(kind) is not None and get_origin(_body_of(kind)) is Page for kind in operation.answers)
+    is_list = any(map(is_page, operation.answers))
     query = {**(PAGE_QUERY if is_list else {}), **operation.takes.query}
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in operation.path_names
@@ -146,14 +146,9 @@ def _body(operation: Operation, schemas: Schemas) -> Schema:
     return {"required": required, "content": {media: {"schema": request_schema(body(), schemas)}}}
 
 
-def _body_of(kind: Any) -> Any:
-    """The type of the JSON that an answer of the type `kind` carries; None where it carries none."""
-    return kind.__args__[0] if get_origin(kind) is Answer else None
-
-
 def _content(kind: Any, schemas: Schemas) -> Schema:
     """The media types of an answer: none for a type that says nothing, as that of errors."""
-    if (body := _body_of(kind)) is not None:
+    if (body := body_of(kind)) is not None:
         return json_content(answer_schema(body, schemas))
     if kind is EventStream:
         return {"text/event-stream": {"schema": schemas.refer("EventStream", lambda: stream_schema(schemas))}}
