@@ -11,7 +11,7 @@ import logging
 import random
 import re
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -168,7 +168,7 @@ class OpenAICompatibleCompleter:
                     async for event in events:
                         yield event
             finally:
-                await response.aclose()
+                await to_its_end(hang_up(response))
         except Malformed as fault:
             raise Failure("server_error", str(fault), retry=isinstance(fault, Cut)) from None
         except TimeoutError:
@@ -183,6 +183,32 @@ class OpenAICompatibleCompleter:
         except httpx.HTTPError:
             message = "The connection to the model server broke before the answer was complete."
             raise Failure("server_error", message, retry=True) from None
+
+
+# Hanging up -----------------------------------------------------------------------------------------------------------
+
+_closing: set[asyncio.Task[None]] = set()
+
+
+async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Awaits `work`, which goes on when the caller is cancelled meanwhile: two stops may meet."""
+    task = asyncio.create_task(work)
+    _closing.add(task)  # the loop keeps only a weak reference
+    task.add_done_callback(_closing.discard)
+    await asyncio.shield(task)
+
+
+async def hang_up(response: httpx.Response) -> None:
+    """Closes the response and, unless that was read to its end, its connection.
+
+    httpcore closes it, too, when reading is cancelled; but a second cancel ends that half-way, and it tries once only.
+    """
+    whole = response.is_closed
+    try:
+        await response.aclose()
+    finally:
+        if not whole:
+            await response.extensions["network_stream"].aclose()
 
 
 # The answer -----------------------------------------------------------------------------------------------------------

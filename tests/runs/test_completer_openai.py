@@ -367,6 +367,38 @@ def test_cancelling_a_waiting_task_hangs_up_at_once(up: Upstream, mode: str) -> 
     cancel()
 
 
+@pytest.mark.parametrize("turns", range(8))
+@pytest.mark.parametrize("first", ["error", "cancel"])
+def test_two_stops_that_meet_hang_up_all_the_same(up: Upstream, first: str, turns: int) -> None:
+    """A worker may learn of a cancel by its flush and by a bell: the second stop comes while it is hanging up."""
+
+    async def read_all() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        async with aclosing(stream_of(up, "gated:2")) as events:
+            async for _ in events:
+                stopping = asyncio.create_task(stop_again(task))
+                if first == "error":
+                    raise RuntimeError("the first stop")
+                task.cancel()
+        await stopping
+
+    async def stop_again(task: asyncio.Task[None]) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+
+    @async_to_sync
+    async def stop_twice() -> None:
+        up.release()
+        with pytest.raises((RuntimeError, asyncio.CancelledError)):
+            await asyncio.create_task(read_all())
+        await asyncio.to_thread(up.wait_for_aborted, 1, 3)
+        await close_client()
+
+    stop_twice()
+
+
 def test_a_slow_reader_is_not_taken_for_a_silent_server(up: Upstream, settings: Settings) -> None:
     """The reader takes longer than the idle limit over each event, and only then the server says the next word."""
     settings.KUMOS_UPSTREAM_IDLE_SECONDS = 1.0
