@@ -6,36 +6,24 @@ Ready when `GET /v1/assistants` answers, as the README says. What it prints is k
 from __future__ import annotations
 
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 import httpx
 
 from tests.loops import PATIENCE_SECONDS
+from tests.ports import free_port
 from tests.wire import check_response
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "sk-test-001"
 START_SECONDS = 3 * PATIENCE_SECONDS
 STOP_SECONDS = PATIENCE_SECONDS
-
-
-def free_port() -> int:
-    """A port below those that systems hand out for outgoing connections and for port 0: nobody takes it meanwhile."""
-    for _ in range(100):
-        port = random.SystemRandom().randrange(20_000, 32_000)
-        with socket.socket() as sock, suppress(OSError):
-            sock.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no free port")
 
 
 class KumosProcess:

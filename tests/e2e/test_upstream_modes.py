@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.events import DONE, Desk, Frame, as_streamed, ends_of, frames, names, text_of
-from tests.process import ROOT, START_SECONDS, KumosProcess, free_port
+from tests.ports import free_port
+from tests.process import ROOT, START_SECONDS, KumosProcess
 from tests.runs import grammar
 from tests.upstream import Upstream, expected_text, words
 
