@@ -3,8 +3,8 @@
 Idle, a transition is committed at once. When commits crowd, the thread paces itself: the time it leaves between two
 commits lets more work gather, which costs a fraction of the CPU. A future resolves only after its commit.
 
-Every commit survives the death of the process. Those of streamed text alone do not wait for the disk, so a power cut
-may take back the last words of an answer, but never a run, a status or a finished message: they sync all before them.
+Every commit waits for the disk, those of streamed text too: what a reader has seen is never taken back, not even by a
+power cut, and no event's number is ever given to another one. In a group that costs some 7 µs an event.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
-from django.db import Error, InterfaceError, OperationalError, close_old_connections, connection, transaction
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, close_old_connections, connection, transaction
 
 logger = logging.getLogger(__name__)
 
 PACE_SECONDS = 0.005
 CROWDED_COMMITS = 20  # within the last tenth of a second
 ATTEMPTS = 3
+AWAY_SECONDS = 0.25  # between two tries to reach a database that is away
 
 
 class OutcomeUnknown(Exception):
@@ -55,7 +57,7 @@ class Writer:
         self._thread.start()
 
     async def run[T](self, work: Callable[[], T], *, urgent: bool = True) -> T:
-        """`urgent` work waits for the disk, not for the pace: everything but streamed text."""
+        """`urgent` work does not wait for the pace: everything but streamed text."""
         loop = asyncio.get_running_loop()
         job = _Job(work, loop.create_future(), loop, urgent)
         # Whoever asked may be cancelled meanwhile; an error that nobody waits for any more is no news.
@@ -82,7 +84,7 @@ class Writer:
                 self._commit(jobs)
                 self._commits.append(time.monotonic())
                 _resolve(jobs)
-                _tidy()
+                _tidy(close_old_connections)
         finally:
             connection.close()
 
@@ -107,18 +109,22 @@ class Writer:
         return self._commits[-1] + PACE_SECONDS - moment
 
     def _commit(self, jobs: Sequence[_Job]) -> None:
-        try:
-            _transact(jobs)
-        except OutcomeUnknown as error:
-            for job in jobs:
-                job.error = error
-        except Exception as error:
-            # One of them failed and took the others' work back with it: each on its own.
-            if len(jobs) == 1 and not passing(error):
-                jobs[0].error = error
+        """All in one transaction. What one of them raises takes the others' work back: they go again without it."""
+        left = list(jobs)
+        while left:
+            try:
+                _transact(left)
                 return
-            for job in jobs:
-                self._commit_alone(job)
+            except OutcomeUnknown as error:
+                for job in left:
+                    job.error = error
+                return
+            except Exception as error:
+                if passing(error) or (culprit := next((job for job in left if job.error is error), None)) is None:
+                    break
+                left.remove(culprit)
+        for job in left:
+            self._commit_alone(job)
 
     def _commit_alone(self, job: _Job) -> None:
         for attempt in range(1, ATTEMPTS + 1):
@@ -131,18 +137,29 @@ class Writer:
                 if not passing(error) or attempt == ATTEMPTS:
                     return
                 logger.warning("a transaction is tried again: %r", error)
-                _tidy()
+                _tidy(connection.close)  # it may be what is wrong
                 time.sleep(0.05 * attempt)
+                self._await_database()
+
+    def _await_database(self) -> None:
+        """Until there is a connection: a restart of the database is waited out, as long as leases may still hold."""
+        give_up_at = time.monotonic() + settings.KUMOS_LEASE_SECONDS * 2 / 3
+        while not self._stopping and time.monotonic() < give_up_at:
+            try:
+                connection.ensure_connection()
+                return
+            except Exception as error:
+                logger.warning("the writer waits for the database: %r", error)
+                time.sleep(AWAY_SECONDS)
 
 
 def _transact(jobs: Sequence[_Job]) -> None:
     """The work of `jobs` in one transaction. Raises what one of them raises, or OutcomeUnknown."""
     done = False
     try:
-        _sync_commits(any(job.urgent for job in jobs))
         with transaction.atomic():
             for job in jobs:
-                job.result = job.work()
+                _work(job)
             done = True
     except Exception as error:
         if done and passing(error):
@@ -150,25 +167,20 @@ def _transact(jobs: Sequence[_Job]) -> None:
         raise
 
 
-def _tidy() -> None:
-    """Closes a connection that broke. That one cannot even be closed is no reason for the thread to end."""
+def _work(job: _Job) -> None:
     try:
-        close_old_connections()
+        job.result = job.work()
+    except Exception as error:
+        job.error = error  # says whose work it was
+        raise
+
+
+def _tidy(close: Callable[[], None]) -> None:
+    """That a broken connection cannot even be closed is no reason for the thread to end."""
+    try:
+        close()
     except Exception as error:
         logger.warning("a broken connection could not be closed: %r", error)
-
-
-def _sync_commits(wanted: bool) -> None:
-    """Whether this connection's next commits reach the disk before they return. Those of a new connection do."""
-    try:
-        with connection.cursor() as cursor:
-            if connection.vendor == "sqlite":
-                cursor.execute(f"PRAGMA synchronous={'FULL' if wanted else 'NORMAL'}")
-            else:
-                cursor.execute("SELECT set_config('synchronous_commit', %s, false)", ["on" if wanted else "off"])
-    except Error as error:
-        logger.warning("the writer's connection broke while it was idle, a new one is made: %r", error)
-        connection.close()
 
 
 def passing(error: Exception) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -101,6 +101,26 @@ def test_one_failure_takes_nobody_with_it(writer: Writer) -> None:
     assert Project.objects.count() == 2
 
 
+def test_what_waits_with_a_failure_is_still_one_transaction(writer: Writer) -> None:
+    """One run that was taken over must not cost all the others a commit of their own."""
+    committed: list[list[int]] = []
+    batch: list[int] = []
+
+    def work(number: int) -> None:
+        if not batch:
+            transaction.on_commit(lambda: committed.append(batch.copy()))
+        batch.append(number)
+
+    def broken() -> None:
+        batch.clear()
+        raise ValueError("broken")
+
+    works: list[Callable[[], Any]] = [lambda n=n: work(n) for n in range(4)]  # type: ignore[misc]
+    outcomes = run_async(lambda: together(writer, *works, broken, *works))
+    assert [type(outcome) for outcome in outcomes] == [*[type(None)] * 4, ValueError, *[type(None)] * 4]
+    assert committed == [[0, 1, 2, 3, 0, 1, 2, 3]]
+
+
 def test_what_may_work_a_moment_later_is_tried_again(writer: Writer) -> None:
     attempts = []
 
@@ -113,14 +133,23 @@ def test_what_may_work_a_moment_later_is_tried_again(writer: Writer) -> None:
     assert run_async(lambda: writer.run(locked_at_first)) == ATTEMPTS
 
 
+def break_connection() -> None:
+    """Once this is committed, every statement on the writer's connection fails."""
+
+    def broken() -> None:
+        if connection.vendor == "sqlite":
+            connection.connection.set_progress_handler(lambda: 1, 1)
+        else:
+            connection.connection.close()
+
+    transaction.on_commit(broken)
+
+
 def test_a_connection_that_breaks_while_it_is_idle_loses_nothing(writer: Writer) -> None:
     """As when the database restarts: the writer is all that a process writes its runs with, and must outlive it."""
 
-    def break_it() -> None:
-        transaction.on_commit(lambda: connection.connection.close())
-
     async def work() -> None:
-        await writer.run(break_it)
+        await writer.run(break_connection)
         await writer.run(lambda: project("kept"))
 
     run_async(work)
@@ -137,16 +166,15 @@ def test_a_database_that_is_away_for_a_moment_stops_nobody(writer: Writer, monke
             raise OperationalError("connection refused")
         connect(self)
 
-    monkeypatch.setattr(BaseDatabaseWrapper, "connect", unreachable_at_first)
-
     async def work() -> None:
-        while away:
-            with suppress(OperationalError):
-                await writer.run(lambda: project("Atlas"))
-        await writer.run(lambda: project("Comet"))
+        await writer.run(lambda: None)
+        monkeypatch.setattr(BaseDatabaseWrapper, "connect", unreachable_at_first)
+        await writer.run(break_connection)
+        await writer.run(lambda: project("Atlas"))
 
     run_async(work)
-    assert "Comet" in names()
+    assert not away
+    assert names() == {"Atlas"}
 
 
 def test_what_may_be_stored_already_is_not_done_again(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
