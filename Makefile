@@ -27,7 +27,8 @@ lint: test-environment ## style, types and migrations only
 	$(python) manage.py makemigrations --check --dry-run
 
 unit: test-environment ## the tests that start no server
-	$(python) -m pytest -m "not e2e and not browser and not contract"
+	$(python) -m pytest --database=sqlite -m "not e2e and not browser and not contract"
+	$(python) -m pytest --database=postgres -m "not e2e and not browser and not contract"
 
 # A call of its own: Playwright leaves a running event loop behind, and Django refuses its ORM beside one.
 e2e: test-environment ## the tests that drive a served Kumos, over HTTP and in Chromium

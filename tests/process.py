@@ -1,6 +1,7 @@
 """A real `manage.py serve` in a process of its own, on a free port and a data directory: started, asked, killed.
 
-Ready when `GET /v1/assistants` answers, as the README says. What it prints is kept in `serve.log` of the directory.
+It runs on the database that the suite runs on (tests/lanes.py). Ready when `GET /v1/assistants` answers, as the README
+says. What it prints is kept in `serve.log` of the directory.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Self
 
 import httpx
 
+from tests.lanes import backends_of
 from tests.loops import PATIENCE_SECONDS
 from tests.ports import free_port
 from tests.wire import check_response
@@ -51,12 +53,13 @@ class KumosProcess:
 
     def start(self) -> None:
         """Returns when the server is ready."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "OLLAMA_"))}
-        own = {"KUMOS_DATA_DIR": str(self.data_dir), "PORT": str(self.port), "TMPDIR": str(self.temporary)}
-        env = {**kept, **own, **self.settings}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve"], cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT
+                [sys.executable, "manage.py", "serve"],
+                cwd=ROOT,
+                env=self.environment(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
         give_up_at = time.monotonic() + START_SECONDS
         try:
@@ -67,6 +70,12 @@ class KumosProcess:
         except BaseException:
             self.kill()
             raise
+
+    def environment(self) -> dict[str, str]:
+        """What the server is started with; other commands of manage.py find its data by it."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "OLLAMA_"))}
+        own = {"KUMOS_DATA_DIR": str(self.data_dir), "PORT": str(self.port), "TMPDIR": str(self.temporary)}
+        return {**kept, **backends_of(self.data_dir), **own, **self.settings}
 
     def answers(self) -> bool:
         with self.client(timeout=5) as client:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -33,7 +32,7 @@ def new_key(server: KumosProcess, project: str) -> str:
     done = subprocess.run(
         [sys.executable, "manage.py", "createkey", "--project", project],
         cwd=ROOT,
-        env={**os.environ, "KUMOS_DATA_DIR": str(server.data_dir)},
+        env=server.environment(),
         capture_output=True,
         text=True,
         check=True,

@@ -1,0 +1,76 @@
+"""A pytest plugin (see addopts): which database the whole suite runs on, and what each of its workers has to itself.
+
+`pytest --database=postgres` starts a PostgreSQL and a Redis of its own, before Django reads its settings, and ends
+them. Django's tests use that PostgreSQL; every served Kumos (tests/process.py) gets a new database on it and rings its
+bells over that Redis. Without the option DATABASE_URL decides, which is SQLite unless it is set.
+
+With `-n` each worker has its data directory; pytest-django gives it its own test database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests.backends import Postgres, Redis, database_on, has_redis, postgres_programs
+
+REDIS = "KUMOS_TEST_REDIS_URL"
+"""Not REDIS_URL: what a test makes in its own process lives on loops that end before a connection would."""
+
+started: list[Postgres | Redis] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database", choices=("sqlite", "postgres"), help="what the suite runs on; otherwise DATABASE_URL decides"
+    )
+
+
+@pytest.hookimpl(wrapper=True)  # so that it comes before pytest-django, which reads the settings here
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
+    worker = os.environ.get("PYTEST_XDIST_WORKER")  # it inherits what the first process has set
+    if worker:
+        os.environ["KUMOS_DATA_DIR"] = str(Path(os.environ.get("KUMOS_DATA_DIR", "data/tests"), worker).resolve())
+    elif early_config.known_args_namespace.database == "postgres":
+        start_servers()
+    elif early_config.known_args_namespace.database == "sqlite":
+        os.environ.pop("DATABASE_URL", None)
+    return (yield)
+
+
+def start_servers() -> None:
+    if postgres_programs() is None or not has_redis():
+        raise pytest.UsageError(
+            "--database=postgres needs PostgreSQL and Redis; on Debian bin/system-packages has them"
+        )
+    started.extend([postgres := Postgres(fast=True), redis := Redis()])
+    for server in started:
+        server.start()
+    os.environ["DATABASE_URL"] = postgres.url
+    os.environ[REDIS] = redis.url
+
+
+def pytest_unconfigure() -> None:
+    while started:
+        started.pop().close()
+
+
+def on_postgres() -> bool:
+    return os.environ.get("DATABASE_URL", "").startswith("postgres")
+
+
+def pytest_report_header() -> str:
+    return f"database: {os.environ['DATABASE_URL'] if on_postgres() else 'SQLite'}"
+
+
+def backends_of(data_dir: Path) -> dict[str, str]:
+    """The settings of a server with that data directory: a database that is as new as the directory."""
+    if not on_postgres():
+        return {}
+    name = f"kumos_{hashlib.sha256(bytes(data_dir)).hexdigest()[:16]}"
+    redis = {"REDIS_URL": os.environ[REDIS]} if REDIS in os.environ else {}
+    return {"DATABASE_URL": database_on(os.environ["DATABASE_URL"], name), **redis}
