@@ -10,6 +10,8 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from kumos_site import drain
+
 logger = logging.getLogger(__name__)
 
 
@@ -23,7 +25,10 @@ def live(request: HttpRequest) -> JsonResponse:
 @require_safe
 @never_cache
 def ready(request: HttpRequest) -> JsonResponse:
-    """200 `{"status": "ok"}` when requests can be served, else 503 with `{"status": "database" | "migrations"}`."""
+    """200 `{"status": "ok"}` when requests can be served, else 503 with what is in the way: "draining" (this process
+    was asked to stop), "database" or "migrations"."""
+    if drain.begun.is_set():
+        return JsonResponse({"status": "draining"}, status=503)
     try:
         executor = MigrationExecutor(connection)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())

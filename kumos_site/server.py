@@ -10,14 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from io import BytesIO
 from typing import Any
 
-from channels.layers import get_channel_layer
-from channels.routing import ChannelNameRouter
-from channels.worker import Worker
 from daphne.endpoints import build_endpoint_description_strings
 from daphne.server import Server as DaphneServer
 from django.conf import settings
@@ -27,14 +24,13 @@ from zope.interface import implementer
 
 from assistants import bell
 from assistants.parsers import FORM_OVERHEAD_BYTES
+from kumos_site import drain
 from kumos_site.asgi import BODY
-from runs.consumers import RunConsumer
-from runs.runner import Runner
+from runs.engine import Engine
 from streaming import follow
 
 logger = logging.getLogger(__name__)
 
-RESTART_SECONDS = 1.0
 ANSWER_SECONDS = 2.0
 """How long a stop waits for requests that do not stream."""
 
@@ -71,13 +67,10 @@ class Server(DaphneServer):  # type: ignore[misc]
             server_name="kumos",
             verbosity=0,
         )
-        self._with_runner = with_runner
+        self._engine = Engine() if with_runner else None
         self._on_ready = on_ready
         self._gates: dict[Any, Gate] = {}
-        self._tasks: list[asyncio.Task[None]] = []
         self._stopping: asyncio.Task[None] | None = None
-        self._hurry: asyncio.Task[None] | None = None
-        self._runner: Runner | None = None
         self.failed = False
 
     # Start --------------------------------------------------------------------------------------------------------
@@ -87,26 +80,8 @@ class Server(DaphneServer):  # type: ignore[misc]
         bell.attach(loop)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop)
-        if self._with_runner:
-            self._runner = Runner(settings.KUMOS_RUN_SLOTS)
-            consumer = RunConsumer.as_asgi(runner=self._runner)
-            layer = get_channel_layer()
-            assert layer is not None
-            worker = Worker(ChannelNameRouter({bell.RUNNER_CHANNEL: consumer}), [bell.RUNNER_CHANNEL], layer)
-            self._tasks = [
-                loop.create_task(self._kept_alive("runner", self._runner.run)),
-                loop.create_task(self._kept_alive("bells of the runner", worker.arun)),
-            ]
-
-    async def _kept_alive(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Starts `work` again whenever it fails: a runner that is silently dead is the worst state."""
-        while self._stopping is None:
-            try:
-                await work()
-                return
-            except Exception:
-                logger.exception("the %s failed and starts again", name)
-                await asyncio.sleep(RESTART_SECONDS)
+        if self._engine is not None:
+            self._engine.start()
 
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
@@ -122,16 +97,16 @@ class Server(DaphneServer):  # type: ignore[misc]
     def _asked_to_stop(self) -> None:
         loop = asyncio.get_event_loop()
         if self._stopping is None:
+            drain.begun.set()
             self._stopping = loop.create_task(self._stop_orderly(settings.KUMOS_DRAIN_SECONDS))
-        elif self._runner is not None:  # asked twice: at once
-            self._hurry = loop.create_task(self._runner.drain(0))
+        elif self._engine is not None:  # asked twice: at once
+            self._engine.hurry()
 
     async def _stop_orderly(self, seconds: float) -> None:
         """Runs finish or are handed back, streams are cut so that their readers come back, then the reactor stops."""
         try:
-            if self._runner is not None:
-                await self._runner.drain(seconds)
-                await self._tasks[0]
+            if self._engine is not None:
+                await self._engine.stop(seconds)
             for listener in self.listeners:
                 listener.addCallback(lambda port: port and port.stopListening())
             follow.hub().drain()
@@ -139,8 +114,6 @@ class Server(DaphneServer):  # type: ignore[misc]
         except Exception:
             logger.exception("the stop was not orderly")
         finally:
-            for task in self._tasks:
-                task.cancel()
             reactor.stop()  # type: ignore[misc]
 
     async def _finish_answers(self) -> None:

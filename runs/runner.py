@@ -41,6 +41,7 @@ class Runner:
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.file_tasks: dict[asyncio.Task[None], ingest.FileClaim] = {}
         self.stopping = False
+        self.registered = asyncio.Event()
         self._run_bell = asyncio.Event()
         self._file_bell = asyncio.Event()
         self._drained = asyncio.Event()
@@ -62,6 +63,7 @@ class Runner:
         """Works until `drain`. What its loops do not survive it raises, and may then be run again."""
         # The lock file stays open, and locked, until this returns.
         with await self._database(queue.register, self.id, self.slots):
+            self.registered.set()
             try:
                 await self._database(queue.reclaim_dead, self.id)
                 await self._database(queue.reclaim_files, self.id)

@@ -1,8 +1,7 @@
-"""`manage.py serve`: one process that is everything: web, runner, demo data on the first start."""
+"""`manage.py serve`: one process that is everything, or with `--web` the web server of several."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shlex
 import sys
@@ -12,12 +11,11 @@ from urllib.parse import urlsplit
 
 import daphne.server  # first: it installs the reactor that everything else finds  # noqa: F401
 from django.conf import settings
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
-from assistants.models import Project
-from kumos_site.demo import Demo, find_demo, make_demo
+from kumos_site.demo import Demo
 from kumos_site.login import one_time_path
+from kumos_site.tables import set_up
 from runs.completers.providers import points_at_self
 
 SEARCHER = "Document Searcher"
@@ -37,10 +35,7 @@ class Command(BaseCommand):
         host, port = options["host"], options["port"]
         refuse_own_address(host, port)
         settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (settings.DATA_DIR / "setup.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # two that start at once must not both make the tables
-            call_command("migrate", verbosity=0)
-            demo = find_demo() if Project.objects.exists() else make_demo()
+        demo = set_up()
         from kumos_site.asgi import application
 
         def ready() -> None:

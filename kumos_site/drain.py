@@ -1,0 +1,7 @@
+"""Whether this process was asked to stop. Readiness says so, that nobody sends it anything new."""
+
+from __future__ import annotations
+
+import threading
+
+begun = threading.Event()

@@ -1,0 +1,49 @@
+"""The tables: whether they are as this release wants them, and making them so, by one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from assistants.models import Project
+from kumos_site.demo import Demo, find_demo, make_demo
+
+ADVISORY_LOCK = 0x6B756D6F73
+"""What processes of one PostgreSQL database agree on: "kumos"."""
+
+
+def missing_migrations() -> int:
+    """How many migrations are not applied. DatabaseError where the database does not answer."""
+    executor = MigrationExecutor(connection)
+    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def set_up() -> Demo | None:
+    """Makes the tables and, where there is no project yet, the demo data. Two that start at once take turns."""
+    with alone():
+        call_command("migrate", verbosity=0)
+        return find_demo() if Project.objects.exists() else make_demo()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Holds the lock of the database: in PostgreSQL itself, for SQLite beside the file, which is on this host."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            # It may have to wait for the other's migrations, and they for nothing.
+            cursor.execute("SET statement_timeout = 0")
+            cursor.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
+        try:
+            yield
+        finally:
+            connection.close()  # its lock ends with it, and so does the time-out that it had lost
+        return
+    with (settings.DATA_DIR / "setup.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

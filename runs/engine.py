@@ -1,0 +1,87 @@
+"""The runner's life in a process: it starts, hears the bells of the Channels name `runs`, is kept alive, and stops.
+
+`serve` has an engine beside its web server, `runworker` has one and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from channels.layers import get_channel_layer
+from channels.routing import ChannelNameRouter
+from channels.worker import Worker
+from django.conf import settings
+
+from assistants import bell
+from runs.consumers import RunConsumer
+from runs.runner import Runner
+
+logger = logging.getLogger(__name__)
+
+RESTART_SECONDS = 1.0
+HAND_OFF_SECONDS = 10.0
+"""How long handing back may take once the time to finish is over."""
+
+
+class Engine:
+    """`start()` on the loop that is to run it, `stop()` in the end; `hurry()` cuts a stop short."""
+
+    def __init__(self) -> None:
+        self.runner = Runner(settings.KUMOS_RUN_SLOTS)
+        self._stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._hurry: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        loop = asyncio.get_event_loop()
+        self._tasks = [
+            loop.create_task(self._kept_alive("runner", self.runner.run)),
+            loop.create_task(self._kept_alive("bells of the runner", self._hear)),
+        ]
+
+    async def stop(self, seconds: float) -> None:
+        """Claims nothing more, lets runs finish for `seconds`, hands the rest back; returns soon after, whatever fails.
+
+        What could not be handed back is taken over like a dead worker's.
+        """
+        self._stopping = True
+        if not self._tasks:
+            return
+        try:
+            async with asyncio.timeout(seconds + HAND_OFF_SECONDS):
+                await self.runner.drain(seconds)
+                await asyncio.wait(self._tasks[:1])
+        except Exception:
+            logger.exception("the runner did not stop in order")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks, timeout=RESTART_SECONDS)
+
+    def hurry(self) -> None:
+        """Hands back at once, in the midst of a `stop`."""
+        self._hurry = asyncio.get_running_loop().create_task(self.runner.drain(0))
+
+    async def _kept_alive(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Starts `work` again whenever it fails: a runner that is silently dead is the worst state."""
+        while not self._stopping:
+            try:
+                await work()
+                return
+            except Exception:
+                logger.exception("the %s failed and starts again", name)
+                await asyncio.sleep(RESTART_SECONDS)
+
+    async def _hear(self) -> None:
+        """Until the layer fails.
+
+        The pub/sub layer brings a message to every worker that listens, so a cancel finds the one that has the run.
+        """
+        layer: Any = get_channel_layer()
+        # After a failed subscription the layer would take the channel for subscribed, and wait on it for ever.
+        layer.channels.pop(bell.RUNNER_CHANNEL, None)
+        consumer = RunConsumer.as_asgi(runner=self.runner)
+        worker: Any = Worker(ChannelNameRouter({bell.RUNNER_CHANNEL: consumer}), [bell.RUNNER_CHANNEL], layer)
+        await worker.arun()
