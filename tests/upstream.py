@@ -8,6 +8,7 @@ The mode of a call is the next of `up.queue(…)`, else the request's model wher
 Modes, with their arguments behind colons:
 
     ok[:WORDS[:RATE]]    the expected text of the prompt, or WORDS words, at RATE words a second
+    seeded:WORDS[:RATE[:SEED]]   like it, but the words are those of `seeded_text`: each prompt has its own
     gated[:WORDS]        like ok, but each word waits for `up.release()`
     tool:NAME:{JSON}     call a function; once its output is there, say it.   tool-loop:…  call it for ever
     stall[:WORDS]        say WORDS words, then keep silent.        slow-first:SECONDS  wait, then ok
@@ -22,6 +23,8 @@ Modes, with their arguments behind colons:
     json-not-sse         one JSON object, although a stream was asked for
 
 Calls without "stream": true are answered as JSON in mode ok and tool. By hand: `python tests/upstream.py --port N`.
+Then, and from other processes, `GET /control` gives the counts, and `POST /control` takes {"mode": …, "queue": […],
+"release": N}.
 """
 
 from __future__ import annotations
@@ -29,9 +32,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
 import socket
 import struct
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -39,7 +44,20 @@ from typing import Any, Self
 
 NAMES = frozenset(
     [
-        *("ok", "gated", "tool", "tool-loop", "stall", "slow-first", "429", "503-then-ok", "400", "400-context", "401"),
+        *(
+            "ok",
+            "seeded",
+            "gated",
+            "tool",
+            "tool-loop",
+            "stall",
+            "slow-first",
+            "429",
+            "503-then-ok",
+            "400",
+            "400-context",
+            "401",
+        ),
         *("404", "408", "500", "redirect", "refuses", "drop", "cut", "rst", "empty-once", "garbage", "html", "endless"),
         *("huge-line", "huge-text", "many-calls", "keepalive-forever", "no-done", "no-finish", "no-usage"),
         *("finish-hangs", "done-hangs", "error-chunk", "json-not-sse"),
@@ -61,6 +79,12 @@ WAIT_SECONDS = 30.0
 def words(count: int) -> str:
     """`count` numbered words: a lost or doubled one shows."""
     return " ".join(f"w{number}" for number in range(1, count + 1))
+
+
+def seeded_text(prompt: str, count: int, seed: str = "0") -> str:
+    """`count` words that only this prompt and seed have, the first of them with its number."""
+    chance = random.Random(f"{seed}:{prompt}")
+    return " ".join(f"{number}-{chance.randrange(16**4):04x}" for number in range(1, count + 1))
 
 
 def expected_text(prompt: str) -> str:
@@ -113,6 +137,11 @@ class Upstream:
     def open(self) -> int:
         """Calls that are being answered."""
         return sum(not call.ended for call in self.calls)
+
+    def counts(self) -> dict[str, Any]:
+        """What `GET /control` answers. `prompts`: how many calls there were for each."""
+        prompts = Counter(call.prompt for call in self.calls)
+        return {"calls": len(self.calls), "aborted": self.aborted, "open": self.open, "prompts": prompts}
 
     def queue(self, *modes: str) -> None:
         """Modes of the next calls, one each, whatever model they ask for."""
@@ -173,7 +202,10 @@ class Upstream:
         task.add_done_callback(self._tasks.discard)
         call: Call | None = None
         try:
-            call = await self._read(reader)
+            path, headers, body = await self._read(reader)
+            if path == "/control":
+                return await self._control(body, writer)
+            call = self._take(headers, body)
             await self._serve(call, reader, writer)
         except (asyncio.IncompleteReadError, OSError):
             if call:
@@ -189,11 +221,22 @@ class Upstream:
             with suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
 
-    async def _read(self, reader: asyncio.StreamReader) -> Call:
+    async def _read(self, reader: asyncio.StreamReader) -> tuple[str, dict[str, str], dict[str, Any]]:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
         raw = await reader.readexactly(int(headers.get("content-length", "0")))
-        body: dict[str, Any] = json.loads(raw) if raw else {}
+        return head[0].split(" ")[1], headers, json.loads(raw) if raw else {}
+
+    async def _control(self, orders: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        with self.changed:
+            self.mode = orders.get("mode", self.mode)
+            self.queued += orders.get("queue", [])
+            answer = json.dumps(self.counts()).encode()
+        self.release(orders.get("release", 0))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(answer), answer))
+        await writer.drain()
+
+    def _take(self, headers: dict[str, str], body: dict[str, Any]) -> Call:
         model = str(body.get("model", ""))
         with self.changed:
             named = model if model.partition(":")[0] in NAMES else self.mode
@@ -314,7 +357,7 @@ class Reply:
     async def paced(self) -> AsyncIterator[str]:
         """The text's words, each when it is due. The rate counts from the start, so it does not drift."""
         name, *arguments = self.call.mode.split(":")
-        rate = float(arguments[1]) if name == "ok" and len(arguments) > 1 else 0.0
+        rate = float(arguments[1]) if name in {"ok", "seeded"} and len(arguments) > 1 else 0.0
         clock = asyncio.get_running_loop().time
         started = clock()
         for number, word in enumerate(self.text().split(" ")):
@@ -326,6 +369,8 @@ class Reply:
 
     def text(self) -> str:
         name, *arguments = self.call.mode.split(":")
+        if name == "seeded":
+            return seeded_text(self.call.prompt, int(arguments[0]), *arguments[2:3])
         if name in {"ok", "gated", "stall"} and arguments and arguments[0]:
             return words(int(arguments[0]))
         return words(3) if name == "stall" else expected_text(self.call.prompt)
