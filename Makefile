@@ -1,6 +1,6 @@
 # The face of the repository. Everything is done by the scripts in bin/ and by manage.py.
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint unit e2e contract test-environment pins
+.PHONY: help serve test lint unit e2e contract chaos chaos-full test-environment pins
 
 python := .venv/bin/python
 
@@ -12,9 +12,9 @@ serve: ## set up and run Kumos on http://127.0.0.1:3000 (HOST, PORT, KUMOS_DATA_
 	@bin/environment requirements.txt
 	@exec $(python) manage.py serve
 
-test: lint unit e2e contract ## set up and run every check and every test
+test: lint unit e2e contract chaos ## set up and run every check and every test
 
-lint unit e2e contract: export KUMOS_DATA_DIR := $(CURDIR)/data/tests
+lint unit e2e contract chaos chaos-full: export KUMOS_DATA_DIR := $(CURDIR)/data/tests
 
 test-environment:
 	@bin/environment requirements-test.txt
@@ -27,8 +27,8 @@ lint: test-environment ## style, types and migrations only
 	$(python) manage.py makemigrations --check --dry-run
 
 unit: test-environment ## the tests that start no server
-	$(python) -m pytest --database=sqlite -m "not e2e and not browser and not contract"
-	$(python) -m pytest --database=postgres -m "not e2e and not browser and not contract"
+	$(python) -m pytest --database=sqlite -m "not e2e and not browser and not contract and not chaos"
+	$(python) -m pytest --database=postgres -m "not e2e and not browser and not contract and not chaos"
 
 # A call of its own: Playwright leaves a running event loop behind, and Django refuses its ORM beside one.
 e2e: test-environment ## the tests that drive a served Kumos, over HTTP and in Chromium
@@ -37,6 +37,12 @@ e2e: test-environment ## the tests that drive a served Kumos, over HTTP and in C
 contract: test-environment ## the official SDKs, from the oldest in use to the newest, against a served Kumos
 	@bin/sdks
 	$(python) -m pytest tests/contract
+
+chaos: test-environment ## kill, stop and cut real processes, and check what their clients saw: the short forms
+	$(python) -m pytest -m "chaos and not slow"
+
+chaos-full: test-environment ## the full forms, for hours; their table is data/tests/chaos/report.jsonl
+	$(python) -m pytest -m "chaos and slow" -o faulthandler_timeout=0
 
 pins: ## write the requirements files from pyproject.toml (UPGRADE=1: newest versions)
 	@bin/environment requirements-uv.txt
