@@ -29,10 +29,16 @@ PROFILE = {
     "KUMOS_DEFAULT_MODEL": "ok",
     "LOG_LEVEL": "INFO",
 }
+FOREIGN = ("OPENAI_", "OLLAMA_", "REDIS_", "DATABASE_", "KUMOS_")
+"""Variables of whoever runs the tests that servers must not see."""
 AUTHORISED = {"Authorization": f"Bearer {KEY}"}
 ALL_IN_ONE = ("serve",)
 WEB = ("serve", "--web")
 RUNNER = ("runworker",)
+
+
+def own_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
 
 
 class Server:
@@ -67,8 +73,13 @@ class Server:
     def launch(self, **settings: str) -> None:
         """Starts the process without waiting for it."""
         assert not self.alive
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "OLLAMA_"))}
-        environment = {**kept, **self.settings, **settings, "PORT": str(self.address[1]), "PYTHONUNBUFFERED": "1"}
+        environment = {
+            **own_environment(),
+            **self.settings,
+            **settings,
+            "PORT": str(self.address[1]),
+            "PYTHONUNBUFFERED": "1",
+        }
         self.lives += 1
         self.history.write("fault", what="start", name=self.name)
         with self.log.open("ab") as log:
@@ -200,7 +211,7 @@ class Fleet:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "manage.py", "createkey", "--project", project),
             cwd=ROOT,
-            env={**os.environ, **self.servers[0].settings},
+            env={**own_environment(), **self.servers[0].settings},
             stdout=asyncio.subprocess.PIPE,
         )
         out, _ = await process.communicate()
