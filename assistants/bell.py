@@ -12,8 +12,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from asgiref.sync import async_to_sync
-from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.db import transaction
+
+from assistants import layer
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +45,7 @@ def ring_runner(type: str, **fields: Any) -> None:
 
 
 async def send(message: dict[str, Any]) -> None:
-    layer = get_channel_layer()
-    if layer is not None:
-        await asyncio.wait_for(layer.send(RUNNER_CHANNEL, message), timeout=0.1)
+    await layer.ask("send", RUNNER_CHANNEL, message)
 
 
 def ring(bell: Callable[[], Coroutine[Any, Any, None]]) -> bool:
@@ -55,7 +54,7 @@ def ring(bell: Callable[[], Coroutine[Any, Any, None]]) -> bool:
     if loop is not None:
         loop.call_soon_threadsafe(_start, bell)
         return True
-    if isinstance(get_channel_layer(), InMemoryChannelLayer):
+    if layer.in_memory():
         return False
     async_to_sync(_quietly)(bell)
     return True
@@ -70,5 +69,7 @@ def _start(bell: Callable[[], Coroutine[Any, Any, None]]) -> None:
 async def _quietly(bell: Callable[[], Coroutine[Any, Any, None]]) -> None:
     try:
         await bell()
+    except layer.Away:
+        pass  # it has said so
     except Exception as error:
         logger.warning("a bell was lost, the poll will make up for it: %r", error)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from channels.layers import get_channel_layer
@@ -15,7 +14,7 @@ from channels.routing import ChannelNameRouter
 from channels.worker import Worker
 from django.conf import settings
 
-from assistants import bell
+from assistants import bell, layer
 from runs.consumers import RunConsumer
 from runs.runner import Runner
 
@@ -38,8 +37,8 @@ class Engine:
     def start(self) -> None:
         loop = asyncio.get_event_loop()
         self._tasks = [
-            loop.create_task(self._kept_alive("runner", self.runner.run)),
-            loop.create_task(self._kept_alive("bells of the runner", self._hear)),
+            loop.create_task(self._run()),
+            loop.create_task(self._hear()),
         ]
 
     async def stop(self, seconds: float) -> None:
@@ -64,24 +63,32 @@ class Engine:
         """Hands back at once, in the midst of a `stop`."""
         self._hurry = asyncio.get_running_loop().create_task(self.runner.drain(0))
 
-    async def _kept_alive(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Starts `work` again whenever it fails: a runner that is silently dead is the worst state."""
+    async def _run(self) -> None:
+        """Starts the runner again whenever it fails: one that is silently dead is the worst state."""
         while not self._stopping:
             try:
-                await work()
+                await self.runner.run()
                 return
             except Exception:
-                logger.exception("the %s failed and starts again", name)
+                logger.exception("the runner failed and starts again")
                 await asyncio.sleep(RESTART_SECONDS)
 
     async def _hear(self) -> None:
-        """Until the layer fails.
+        """Wakes the runner for as long as the process lives.
 
         The pub/sub layer brings a message to every worker that listens, so a cancel finds the one that has the run.
         """
-        layer: Any = get_channel_layer()
-        # After a failed subscription the layer would take the channel for subscribed, and wait on it for ever.
-        layer.channels.pop(bell.RUNNER_CHANNEL, None)
+        bells: Any = get_channel_layer()
         consumer = RunConsumer.as_asgi(runner=self.runner)
-        worker: Any = Worker(ChannelNameRouter({bell.RUNNER_CHANNEL: consumer}), [bell.RUNNER_CHANNEL], layer)
-        await worker.arun()
+        while True:
+            # After a failed subscription the layer would take the channel for subscribed, and wait on it for ever.
+            bells.channels.pop(bell.RUNNER_CHANNEL, None)
+            worker: Any = Worker(ChannelNameRouter({bell.RUNNER_CHANNEL: consumer}), [bell.RUNNER_CHANNEL], bells)
+            try:
+                async with layer.listening():
+                    await worker.arun()
+            except TimeoutError:
+                pass  # the layer was made anew
+            except Exception as error:
+                layer.failed(error)
+            await asyncio.sleep(RESTART_SECONDS)

@@ -22,6 +22,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 
+from assistants import bell
 from assistants.clock import now
 from assistants.kept import kept
 from assistants.models import FileStatus, VectorStoreFile
@@ -153,9 +154,9 @@ def _give_up(run: Run, message: str) -> None:
     )
 
 
-def beat(worker_id: str, runs: Sequence[Run]) -> tuple[list[str], list[str]]:
+def beat(worker_id: str, runs: Sequence[Run], draining: bool = False) -> tuple[list[str], list[str]]:
     """Renews the leases of a worker's runs. Returns the ids of those that are to be cancelled, and of those it lost."""
-    Worker.objects.filter(pk=worker_id).update(beat_at=now())
+    Worker.objects.filter(pk=worker_id).update(beat_at=now(), draining=draining)
     with transaction.atomic(savepoint=False):
         epochs = {run.pk: run.epoch for run in runs}
         mine = [
@@ -176,6 +177,7 @@ def release(run: Run, *, crashed: bool = False) -> None:
     """
     lease = now() - timedelta(seconds=1) if crashed else None
     Run.objects.filter(pk=run.pk, epoch=run.epoch, status__in=HELD).update(lease_until=lease, worker_id="")
+    bell.ring_runner("run.queued")
 
 
 def sweep() -> None:

@@ -17,7 +17,7 @@ from functools import partial
 from channels.db import database_sync_to_async
 from django.conf import settings
 
-from assistants import storage
+from assistants import layer, storage
 from runs import ingest, queue
 from runs.completers.openai_compatible import close_client
 from runs.executor import Executor, Stop
@@ -27,7 +27,13 @@ from runs.writer import Writer
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
+POLL_SECONDS_UNHEALTHY = 0.25
 FILE_SLOTS = 2
+
+
+def poll_seconds() -> float:
+    """How soon to look for work although no bell rang."""
+    return POLL_SECONDS if layer.healthy() else POLL_SECONDS_UNHEALTHY
 
 
 class Runner:
@@ -68,10 +74,10 @@ class Runner:
                 await self._database(queue.reclaim_dead, self.id)
                 await self._database(queue.reclaim_files, self.id)
                 async with asyncio.TaskGroup() as loops:
-                    loops.create_task(self._every(POLL_SECONDS, self._claim, self._run_bell))
-                    loops.create_task(self._every(POLL_SECONDS, self._claim_files, self._file_bell))
-                    loops.create_task(self._every(settings.KUMOS_BEAT_SECONDS, self._beat, self._drained))
-                    loops.create_task(self._every(settings.KUMOS_SWEEP_SECONDS, self._sweep, self._drained))
+                    loops.create_task(self._every(poll_seconds, self._claim, self._run_bell))
+                    loops.create_task(self._every(poll_seconds, self._claim_files, self._file_bell))
+                    loops.create_task(self._every(lambda: settings.KUMOS_BEAT_SECONDS, self._beat, self._drained))
+                    loops.create_task(self._every(lambda: settings.KUMOS_SWEEP_SECONDS, self._sweep, self._drained))
                 # A claim that was under way when the draining began: its runs go back, too.
                 await asyncio.gather(*self.tasks.values(), return_exceptions=True)
             finally:
@@ -84,7 +90,9 @@ class Runner:
         self.stopping = True
         self.wake()
         if self.tasks and seconds > 0:
+            told = asyncio.create_task(self._beat())  # that it is draining
             await asyncio.wait(self.tasks.values(), timeout=seconds)
+            told.cancel()
         for executor in list(self.executors.values()):
             executor.stop(Stop.HANDED_BACK)
         files = dict(self.file_tasks)
@@ -96,8 +104,10 @@ class Runner:
         self._drained.set()
         self.wake()  # the loops that wait for work
 
-    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]], bell: asyncio.Event) -> None:
-        """Does `work` when the bell rings and every `seconds` or so, until everything is drained."""
+    async def _every(
+        self, seconds: Callable[[], float], work: Callable[[], Awaitable[None]], bell: asyncio.Event
+    ) -> None:
+        """Does `work` when the bell rings and every `seconds()` or so, until everything is drained."""
         while not self._drained.is_set():
             bell.clear()
             try:
@@ -105,7 +115,7 @@ class Runner:
             except Exception:
                 logger.exception("the runner could not %s", work.__name__.strip("_"))
             with suppress(TimeoutError):
-                async with asyncio.timeout(seconds * random.uniform(0.9, 1.1)):
+                async with asyncio.timeout(seconds() * random.uniform(0.9, 1.1)):
                     await bell.wait()
 
     async def _database[**P, R](self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -156,7 +166,7 @@ class Runner:
     async def _beat(self) -> None:
         held = dict(self.executors)
         runs = [executor.run for executor in held.values()]
-        cancelled, lost = await self.writer.run(partial(queue.beat, self.id, runs))
+        cancelled, lost = await self.writer.run(partial(queue.beat, self.id, runs, self.stopping))
         for run_id in cancelled:
             self.cancel(run_id)
         for run_id in lost:

@@ -1,4 +1,7 @@
-"""Bells between processes: new events go out over Channels groups, a few shards of them, many events in one message.
+"""Bells between processes: new events go out over one Channels group, many events in one message.
+
+One group, not one per thread and no shards of threads: every message costs its sender and each process that listens a
+fixed price, and a process that serves a few threads listens to all shards anyway (docs/architecture.md has figures).
 
 `ring` may be called from any thread. One message is under way at a time; what is rung meanwhile leaves together, so an
 idle system adds no delay and a busy one batches by itself. Everything here may be lost: followers check the sequence
@@ -8,50 +11,25 @@ numbers and read the journal (streaming/follow.py).
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
-import time
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from channels.layers import InMemoryChannelLayer, get_channel_layer
 
-from assistants import bell
+from assistants import bell, layer
 
 if TYPE_CHECKING:
     from streaming.journal import Entry
 
-logger = logging.getLogger(__name__)
-
-LAYER_TIMEOUT = 0.1  # seconds a layer call may take
-BREAK_SECONDS = 1.0  # how long the layer is left alone after a failure
-ROWS_BYTES = 64 * 1024  # above this a bell says only how far the thread's log has come
+GROUP = "threads"
+ROWS_BYTES = 64 * 1024
+"""About the size of a bell. Of a longer event it only says that there is one."""
 
 _lock = threading.Lock()
 _waiting: list[Entry] = []
 _flushed_on: asyncio.AbstractEventLoop | None = None
 """The loop that is about to send what waits, so that a busy process rings once for many commits."""
-_broken_until = 0.0
-
-
-def shard_of(thread_id: str) -> str:
-    """The Channels group of a thread. In one process one group is enough."""
-    shards = 1 if isinstance(get_channel_layer(), InMemoryChannelLayer) else 16
-    return f"threads.{zlib.crc32(thread_id.encode()) % shards}"
-
-
-def healthy() -> bool:
-    return time.monotonic() >= _broken_until
-
-
-def failed(error: Exception) -> None:
-    """Notes that the layer did not do its work; followers poll faster until it is healthy again."""
-    global _broken_until
-    if healthy():
-        logger.warning("channel layer failed, followers poll: %r", error)
-    _broken_until = time.monotonic() + BREAK_SECONDS
 
 
 def ring(entries: Iterable[Entry]) -> None:
@@ -82,30 +60,27 @@ async def _flush() -> None:
     global _flushed_on
     try:
         while entries := _take():
-            await _send(entries)
+            for rows in packed(entries):
+                await layer.ask("group_send", GROUP, {"type": "events", "rows": rows})
+    except layer.Away:
+        _take()  # by the time it answers again, everybody will have read them in the journal
     finally:
         _flushed_on = None  # at worst one flush too many
 
 
-async def _send(entries: Sequence[Entry]) -> None:
-    layer = get_channel_layer()
-    if layer is None or not healthy():
-        return
-    groups: dict[str, list[Entry]] = {}
+def packed(entries: Iterable[Entry]) -> Iterator[bytes]:
+    """Bells of rows `[thread, seq, run, name, data]`, or `[thread, seq]` for an event that is too long for a bell."""
+    rows: list[list[Any]] = []
+    size = 0
     for entry in entries:
-        groups.setdefault(shard_of(entry.thread_id), []).append(entry)
-    for group, rung in groups.items():
-        try:
-            async with asyncio.timeout(LAYER_TIMEOUT):
-                await layer.group_send(group, {"type": "events", "rows": pack(rung)})
-        except Exception as error:
-            failed(error)
-
-
-def pack(entries: Sequence[Entry]) -> bytes:
-    """Rows `[thread, seq, run, name, data]`, or `[thread, last seq]` where the rows would be too much for a bell."""
-    rows: list[list[Any]] = [[e.thread_id, e.seq, e.run_id, e.name, e.data] for e in entries]
-    packed = orjson.dumps(rows)
-    if len(packed) <= ROWS_BYTES:
-        return packed
-    return orjson.dumps([list(pair) for pair in {e.thread_id: e.seq for e in entries}.items()])
+        length = len(entry.data)
+        if rows and size + length > ROWS_BYTES:
+            yield orjson.dumps(rows)
+            rows, size = [], 0
+        if length > ROWS_BYTES:
+            rows.append([entry.thread_id, entry.seq])
+        else:
+            rows.append([entry.thread_id, entry.seq, entry.run_id, entry.name, entry.data])
+            size += length
+    if rows:
+        yield orjson.dumps(rows)

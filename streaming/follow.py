@@ -16,7 +16,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -25,6 +25,7 @@ import orjson
 from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 
+from assistants import layer
 from streaming import broker, journal
 from streaming.journal import Entry
 
@@ -35,6 +36,7 @@ RING_BYTES = 1024 * 1024
 POLL_SECONDS = 1.0
 POLL_SECONDS_UNHEALTHY = 0.25
 REJOIN_SECONDS = 60.0  # memberships may vanish from a layer
+JOIN_SECONDS = 2 * layer.CALL_SECONDS
 
 
 class ThreadDeleted(Exception):
@@ -118,8 +120,7 @@ class Hub:
         self.watched: dict[str, Watched] = {}
         self.draining = False
         self.channel = ""
-        self.groups: set[str] = set()
-        self.opening = asyncio.Lock()
+        self.joined = asyncio.Event()
         self.tasks: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
@@ -129,7 +130,6 @@ class Hub:
         watched.followers += 1
         try:
             await self._open()
-            await self._join_group(broker.shard_of(thread_id))
             yield watched
         finally:
             watched.followers -= 1
@@ -143,65 +143,38 @@ class Hub:
             watched.wake()
 
     async def _open(self) -> None:
-        async with self.opening:
-            if not self.channel and broker.healthy():
-                await self._make_channel()
-            if not self.tasks:
-                loop = asyncio.get_running_loop()
-                for work in (self._poll(), self._listen()):
-                    # In a context of their own: they outlive the request that happens to come first.
-                    self.tasks.append(loop.create_task(work, context=contextvars.Context()))
-
-    async def _make_channel(self) -> None:
-        """A layer that is away costs bells only: `_listen` tries again, and until then followers poll."""
-        layer = get_channel_layer()
-        assert layer is not None
-        try:
-            async with asyncio.timeout(broker.LAYER_TIMEOUT):
-                self.channel = await layer.new_channel()
-        except Exception as error:
-            broker.failed(error)
-
-    async def _join_group(self, group: str, *, again: bool = False) -> None:
-        if not self.channel or (group in self.groups and not again):
-            return
-        self.groups.add(group)
-        if not await self._ask_layer("group_add", group):
-            self.groups.discard(group)
-
-    async def _leave_groups(self) -> None:
-        """Leaves the shards of which no thread is watched any more."""
-        for group in self.groups - {broker.shard_of(thread_id) for thread_id in self.watched}:
-            self.groups.discard(group)
-            await self._ask_layer("group_discard", group)
-
-    async def _ask_layer(self, method: str, group: str) -> bool:
-        try:
-            async with asyncio.timeout(broker.LAYER_TIMEOUT):
-                await getattr(get_channel_layer(), method)(group, self.channel)
-        except Exception as error:
-            broker.failed(error)
-            return False
-        return True
+        """Until the bells are heard; a layer that is away is not waited for."""
+        if not self.tasks:
+            loop = asyncio.get_running_loop()
+            for work in (self._poll(), self._listen()):
+                # In a context of their own: they outlive the request that happens to come first.
+                self.tasks.append(loop.create_task(work, context=contextvars.Context()))
+        if not self.joined.is_set() and layer.healthy():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(JOIN_SECONDS):
+                    await self.joined.wait()
 
     async def _listen(self) -> None:
-        layer = get_channel_layer()
-        assert layer is not None
+        bells: Any = get_channel_layer()
         while True:
-            if not self.channel:
-                async with self.opening:
-                    await self._make_channel()
-                if not self.channel:
-                    await asyncio.sleep(broker.BREAK_SECONDS)
-                    continue
-                for thread_id in list(self.watched):
-                    await self._join_group(broker.shard_of(thread_id))
             try:
-                message = await layer.receive(self.channel)
-                self.hear(orjson.loads(message["rows"]))
+                async with layer.listening():
+                    self.channel = await layer.ask("new_channel")
+                    await self._join()
+                    while True:
+                        message = await bells.receive(self.channel)
+                        if self.watched:
+                            self.hear(orjson.loads(message["rows"]))
+            except (layer.Away, TimeoutError):
+                pass  # it has said so
             except Exception as error:
-                broker.failed(error)
-                await asyncio.sleep(broker.BREAK_SECONDS)
+                layer.failed(error)
+            self.joined.clear()
+            await asyncio.sleep(layer.BREAK_SECONDS)
+
+    async def _join(self) -> None:
+        await layer.ask("group_add", broker.GROUP, self.channel)
+        self.joined.set()
 
     def hear(self, rows: Iterable[Sequence[Any]]) -> None:
         """Takes in a bell (broker.pack) and wakes who waits for it."""
@@ -222,7 +195,7 @@ class Hub:
         ask = database_sync_to_async(journal.last_seqs, thread_sensitive=False)
         rejoin_at = time.monotonic() + REJOIN_SECONDS
         while True:
-            await asyncio.sleep(POLL_SECONDS if broker.healthy() else POLL_SECONDS_UNHEALTHY)
+            await asyncio.sleep(POLL_SECONDS if layer.healthy() else POLL_SECONDS_UNHEALTHY)
             asked = list(self.watched)
             try:
                 if asked:
@@ -231,11 +204,10 @@ class Hub:
                 logger.warning("followers could not poll the journal: %r", error)
             for watched in self.watched.values():
                 watched.rest()
-            await self._leave_groups()
-            if time.monotonic() > rejoin_at:
+            if time.monotonic() > rejoin_at and self.joined.is_set():
                 rejoin_at = time.monotonic() + REJOIN_SECONDS
-                for group in list(self.groups):
-                    await self._join_group(group, again=True)
+                with suppress(layer.Away):
+                    await self._join()
 
     def learn(self, lasts: dict[str, int], asked: Iterable[str]) -> None:
         """What the journal said of the threads that were asked for. One that it does not know was deleted."""

@@ -15,6 +15,7 @@ PACKAGES = ["assistants", "streaming", "runs", "kumos_site"]
 
 ASYNC_IN_ASSISTANTS = {
     "assistants/bell.py",  # rings Channels, whose layers are asynchronous
+    "assistants/layer.py",
     "assistants/headers.py",  # a middleware for both worlds: /v1 is served natively asynchronous
 }
 NO_NAME_FOR_A_MODULE = {"utils", "util", "helpers", "helper", "common", "services", "managers", "misc", "base", "core"}

@@ -25,7 +25,7 @@ def use_layer(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     def use(backend: str, **config: Any) -> None:
         settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": config}}
         channel_layers.backends.clear()
-        monkeypatch.setattr("streaming.broker._broken_until", 0.0)  # what an earlier layer did is not its fault
+        monkeypatch.setattr("assistants.layer._failed_at", None)  # what an earlier layer did is not its fault
 
     yield use
     channel_layers.backends.clear()

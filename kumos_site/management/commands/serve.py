@@ -13,6 +13,7 @@ import daphne.server  # first: it installs the reactor that everything else find
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from assistants import layer
 from kumos_site.demo import Demo
 from kumos_site.login import one_time_path
 from kumos_site.tables import set_up
@@ -37,6 +38,9 @@ class Command(BaseCommand):
         settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
         demo = set_up()
         from kumos_site.asgi import application
+
+        if options["web"]:
+            layer.one_of_several()
 
         def ready() -> None:
             self.stdout.write(greeting(host, port, demo))
