@@ -207,17 +207,22 @@ DATABASES = {"default": read("DATABASE_URL", f"sqlite:///{DATA_DIR / 'kumos.sqli
 
 # Channels: the bells ------------------------------------------------------------------------------------------------
 
+
+def layers(address: str) -> dict[str, Any]:
+    """Channels over the Redis at `address`; with none, inside this process.
+
+    No time-out for reading: a connection that listens may have nothing to hear. What a call may take is bounded in
+    assistants/layer.py.
+    """
+    if not address:
+        return {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 10_000}}}
+    host = {"address": address, "socket_timeout": None, "socket_connect_timeout": 1}
+    config = {"hosts": [host], "prefix": "kumos"}
+    return {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": config}}
+
+
 REDIS_URL = read("REDIS_URL", "", str)
-CHANNEL_LAYERS: dict[str, Any] = {
-    "default": (
-        {
-            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-            "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}], "prefix": "kumos"},
-        }
-        if REDIS_URL
-        else {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 10_000}}
-    )
-}
+CHANNEL_LAYERS = layers(REDIS_URL)
 
 # DRF ----------------------------------------------------------------------------------------------------------------
 
@@ -274,6 +279,8 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    # While Redis is away it writes a traceback a second; assistants/layer.py says it once.
+    "loggers": {"channels_redis": {"level": "CRITICAL"}},
     "root": {
         "handlers": ["console"],
         "level": read("LOG_LEVEL", "WARNING", one_of("DEBUG", "INFO", "WARNING", "ERROR")),

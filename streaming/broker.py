@@ -73,14 +73,14 @@ def packed(entries: Iterable[Entry]) -> Iterator[bytes]:
     rows: list[list[Any]] = []
     size = 0
     for entry in entries:
+        row = [entry.thread_id, entry.seq, entry.run_id, entry.name, entry.data]
         length = len(entry.data)
-        if rows and size + length > ROWS_BYTES:
+        if length > ROWS_BYTES:
+            row, length = row[:2], 0
+        if size + length > ROWS_BYTES:
             yield orjson.dumps(rows)
             rows, size = [], 0
-        if length > ROWS_BYTES:
-            rows.append([entry.thread_id, entry.seq])
-        else:
-            rows.append([entry.thread_id, entry.seq, entry.run_id, entry.name, entry.data])
-            size += length
+        rows.append(row)
+        size += length
     if rows:
         yield orjson.dumps(rows)
