@@ -45,11 +45,28 @@ class OpenAIHeadersMiddleware:
         return time.perf_counter()
 
     def finish(self, request: HttpRequest, response: HttpResponseBase, started: float) -> HttpResponseBase:
-        if request.path.startswith("/v1/"):
-            project = request.META.get("KUMOS_PROJECT_ID", "")
-            response.headers["x-request-id"] = request.META["KUMOS_REQUEST_ID"]
-            response.headers["openai-processing-ms"] = str(round((time.perf_counter() - started) * 1000))
-            response.headers["openai-version"] = "2020-10-01"
-            response.headers["openai-organization"] = "kumos"
-            response.headers["openai-project"] = project
+        if is_api(request.path):
+            headers = reply_headers(
+                request.META["KUMOS_REQUEST_ID"],
+                project=request.META.get("KUMOS_PROJECT_ID", ""),
+                seconds=time.perf_counter() - started,
+            )
+            for name, value in headers.items():
+                response.headers[name] = value
         return response
+
+
+def reply_headers(request_id: str, *, project: str = "", seconds: float = 0) -> dict[str, str]:
+    """What every reply of /v1 carries."""
+    return {
+        "x-request-id": request_id,
+        "openai-processing-ms": str(round(seconds * 1000)),
+        "openai-version": "2020-10-01",
+        "openai-organization": "kumos",
+        "openai-project": project,
+    }
+
+
+def is_api(path: str) -> bool:
+    """Whether a path is below /v1, where every answer is JSON."""
+    return path == "/v1" or path.startswith("/v1/")

@@ -42,7 +42,7 @@ class StrictJSONParser(BaseParser):
         limit = settings.KUMOS_BODY_BYTES_MAX
         raw = stream.read(limit + 1)
         if len(raw) > limit:
-            raise ApiError(f"The request body is too large. Its maximum size is {limit} bytes.")
+            raise body_too_large(limit)
         return parse_object(raw)
 
 
@@ -125,6 +125,10 @@ class UploadParser(BaseParser):
 
 def content_length(parser_context: Mapping[str, Any] | None) -> int:
     return int(parser_context["request"].META.get("CONTENT_LENGTH") or 0) if parser_context else 0
+
+
+def body_too_large(limit: int) -> ApiError:
+    return ApiError(f"The request body is too large. Its maximum size is {limit} bytes.")
 
 
 def file_too_large(limit: int) -> ApiError:

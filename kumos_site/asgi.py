@@ -28,7 +28,7 @@ from django.http.response import HttpResponseBase
 from django.utils.http import parse_header_parameters
 
 from assistants.errors import ApiError, error_response
-from assistants.headers import OpenAIHeadersMiddleware
+from assistants.headers import OpenAIHeadersMiddleware, is_api
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -37,6 +37,10 @@ Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 THREADS = 4
 LARGE_THREADS = 2
 """Threads for requests with large bodies: taking an upload apart takes seconds, which others need not wait for."""
+
+
+BLOCK_BYTES = 128 * 1024
+"""What is read of a file at once: each block is a call to another thread, and waits in memory for its client."""
 
 
 class Lane(ThreadPoolExecutor):
@@ -100,7 +104,7 @@ class PageHandler(ASGIHandler):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = scope.get("extensions", {}).get(BODY)
-        is_large = body is not None and not isinstance(body, BytesIO)  # Twisted's choice, from 100 kB on
+        is_large = body is not None and not isinstance(body, BytesIO)  # intake.MEMORY_BYTES
         async with ThreadSensitiveContext(executor=free_lane(_large_lanes if is_large else _lanes)):
             await self.handle(scope, receive if body is None else Received(receive, body), send)
 
@@ -117,7 +121,7 @@ class PageHandler(ASGIHandler):
     async def send_response(self, response: HttpResponseBase, send: Send) -> None:
         if isinstance(response, FileResponse) and response.file_to_stream is not None:
             # Django would read a file as a whole before its first byte is sent.
-            response.streaming_content = blocks(response.file_to_stream.read, response.block_size)
+            response.streaming_content = blocks(response.file_to_stream.read, BLOCK_BYTES)
         await super().send_response(response, send)
 
 
@@ -156,5 +160,5 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         await send({"type": "websocket.close"})  # nothing here speaks WebSocket: 403
         return
-    handler = _api if scope["path"].startswith("/v1/") else _pages
+    handler = _api if is_api(scope["path"]) else _pages
     await handler(scope, receive, send)

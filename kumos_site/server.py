@@ -11,8 +11,8 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
-from functools import partial
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 from daphne.endpoints import build_endpoint_description_strings
@@ -23,14 +23,15 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from assistants import bell
-from assistants.parsers import FORM_OVERHEAD_BYTES
-from kumos_site import drain
+from kumos_site import drain, intake, spool
 from kumos_site.asgi import BODY
 from runs.engine import Engine
 from streaming import follow
 
 logger = logging.getLogger(__name__)
 
+BACKLOG = 1024
+"""How many connections may wait until they are accepted: many readers come back at once."""
 ANSWER_SECONDS = 2.0
 """How long a stop waits for requests that do not stream."""
 
@@ -53,6 +54,10 @@ class Gate:
         self.open.set()
 
 
+class Stalled(Exception):
+    """The client of a streamed answer does not read it."""
+
+
 class Server(DaphneServer):  # type: ignore[misc]
     """Serves `application`; with `with_runner` also executes runs, in the same process and on the same loop."""
 
@@ -61,7 +66,9 @@ class Server(DaphneServer):  # type: ignore[misc]
     ) -> None:
         super().__init__(
             application,
-            endpoints=build_endpoint_description_strings(host=host, port=port),
+            endpoints=[
+                f"{place}:backlog={BACKLOG}" for place in build_endpoint_description_strings(host=host, port=port)
+            ],
             signal_handlers=False,
             ready_callable=self._ready,
             server_name="kumos",
@@ -78,6 +85,8 @@ class Server(DaphneServer):  # type: ignore[misc]
     def _ready(self) -> None:
         loop = asyncio.get_event_loop()
         bell.attach(loop)
+        self._spool = spool.occupy(Path(settings.FILE_UPLOAD_TEMP_DIR))
+        self.http_factory.buildProtocol = self._connection
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop)
         if self._engine is not None:
@@ -114,7 +123,7 @@ class Server(DaphneServer):  # type: ignore[misc]
         except Exception:
             logger.exception("the stop was not orderly")
         finally:
-            reactor.stop()  # type: ignore[misc]
+            reactor.stop()
 
     async def _finish_answers(self) -> None:
         """Requests under way are answered: a client that saw its connection cut would do what is done once more."""
@@ -136,10 +145,17 @@ class Server(DaphneServer):  # type: ignore[misc]
 
     # Bodies and streams -----------------------------------------------------------------------------------------------
 
+    def _connection(self, address: Any) -> intake.Channel:
+        """Instead of daphne's, which reads requests of any size for any time."""
+        channel = intake.Channel()
+        channel.factory = self.http_factory
+        channel.requestFactory = intake.Request
+        channel.timeOut = settings.KUMOS_BODY_SECONDS
+        return channel
+
     def protocol_connected(self, protocol: Any) -> None:
         super().protocol_connected(protocol)
         protocol._parsePOSTFormSubmission = False  # Twisted would read forms on the loop, in 13 times their memory
-        protocol.handleContentChunk = partial(keep_piece, protocol)
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         if scope["type"] == "http":
@@ -173,14 +189,11 @@ class Server(DaphneServer):  # type: ignore[misc]
             protocol.unregisterProducer()
         await super().handle_reply(protocol, message)
         if gate is not None and streams:
-            await gate.open.wait()
-
-
-def keep_piece(request: Any, piece: bytes) -> None:
-    """Writes a piece of a body to its file; of one that nothing here accepts, only as much as shows that."""
-    most = max(settings.KUMOS_FILE_BYTES_MAX, settings.KUMOS_BODY_BYTES_MAX) + 2 * FORM_OVERHEAD_BYTES
-    if request.content.tell() <= most:
-        request.content.write(piece)
+            try:
+                async with asyncio.timeout(settings.KUMOS_STALL_SECONDS):
+                    await gate.open.wait()
+            except TimeoutError:
+                raise Stalled(f"the client took nothing for {settings.KUMOS_STALL_SECONDS:g} s") from None
 
 
 def channel_of(protocol: Any) -> Any:

@@ -9,6 +9,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from assistants.errors import SERVER_FAULT, ApiError, error_response, unknown_url
+from assistants.headers import is_api
 from kumos_site import health, login
 from kumos_site.openapi.views import DocumentViewSet
 
@@ -29,13 +30,13 @@ urlpatterns = [
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if request.path.startswith("/v1/"):
+    if is_api(request.path):
         return error_response(unknown_url(request), request)
     return HttpResponse("There is no such page.", status=404, content_type="text/plain")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    if request.path.startswith("/v1/"):
+    if is_api(request.path):
         return error_response(ApiError(SERVER_FAULT, status=500, type="server_error"), request)
     return HttpResponse("Something went wrong.", status=500, content_type="text/plain")
 

@@ -177,7 +177,7 @@ async def process(claim: FileClaim) -> None:
 
 async def ingest(claim: FileClaim) -> None:
     """Reads the file in a child process and stores its passages, or why there are none."""
-    with tempfile.TemporaryDirectory(prefix="kumos-") as folder:
+    with tempfile.TemporaryDirectory(prefix="kumos-", dir=settings.FILE_UPLOAD_TEMP_DIR) as folder:
         source = await in_thread(fetch, claim, Path(folder))
         if source is None:
             return

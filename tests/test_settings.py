@@ -84,7 +84,7 @@ def test_the_secret_key_is_made_once_and_kept_from_others(tmp_path: Path) -> Non
     first = key_of_a_start(data)
     assert len(first) >= 50
     assert key_of_a_start(data) == first
-    assert [path.name for path in data.iterdir()] == ["secret_key"]
+    assert {path.name for path in data.iterdir()} == {"incoming", "secret_key"}
     assert stat.S_IMODE((data / "secret_key").stat().st_mode) == 0o600
     assert key_of_a_start(tmp_path / "other") != first
 

@@ -1,0 +1,67 @@
+"""HTTP by hand: requests that no client library would send, and answers read byte by byte."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import orjson
+
+from tests.e2e.events import SECONDS
+from tests.process import KEY, KumosProcess
+
+BEARER = f"Authorization: Bearer {KEY}"
+JSON = "Content-Type: application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class RawAnswer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error object, which must be whole."""
+        assert self.headers["content-type"] == "application/json"
+        error: dict[str, Any] = orjson.loads(self.body)["error"]
+        assert set(error) == {"message", "type", "param", "code"}
+        return error
+
+
+class RawConnection:
+    """A connection to the server that says exactly what it is told to."""
+
+    def __init__(self, server: KumosProcess, seconds: float = SECONDS) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def head(self, line: str, *headers: str) -> Self:
+        """Sends a request line and headers, and the blank line after them. `Host` goes by itself."""
+        self.socket.sendall("\r\n".join([f"{line} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode())
+        return self
+
+    def send(self, data: bytes) -> Self:
+        self.socket.sendall(data)
+        return self
+
+    def answer(self) -> RawAnswer:
+        response = http.client.HTTPResponse(self.socket)
+        response.begin()
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        return RawAnswer(response.status, headers, response.read())
+
+    def is_closed(self) -> bool:
+        """Waits until the server has closed its side: whether it sent nothing more before that."""
+        try:
+            return self.socket.recv(1) == b""
+        except ConnectionResetError:
+            return True
