@@ -12,7 +12,6 @@ import logging
 import signal
 from collections.abc import Callable
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 from daphne.endpoints import build_endpoint_description_strings
@@ -85,7 +84,7 @@ class Server(DaphneServer):  # type: ignore[misc]
     def _ready(self) -> None:
         loop = asyncio.get_event_loop()
         bell.attach(loop)
-        self._spool = spool.occupy(Path(settings.FILE_UPLOAD_TEMP_DIR))
+        self._spool = spool.occupy(settings.FILE_UPLOAD_TEMP_DIR)
         self.http_factory.buildProtocol = self._connection
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop)

@@ -91,4 +91,4 @@ def test_the_secret_key_is_made_once_and_kept_from_others(tmp_path: Path) -> Non
 
 def test_a_given_secret_key_is_used_and_none_is_made(tmp_path: Path) -> None:
     assert key_of_a_start(tmp_path, SECRET_KEY="given") == "given"
-    assert not any(tmp_path.iterdir())
+    assert not (tmp_path / "secret_key").exists()

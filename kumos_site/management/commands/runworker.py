@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError
 
 from assistants import bell, layer
-from kumos_site import drain
+from kumos_site import drain, spool
 from kumos_site.tables import missing_migrations
 from runs.engine import Engine
 
@@ -32,7 +32,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
         layer.one_of_several()
-        asyncio.run(self.work())
+        with spool.occupy(settings.FILE_UPLOAD_TEMP_DIR):
+            asyncio.run(self.work())
         self.say("Kumos worker has stopped.")
 
     async def work(self) -> None:
