@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from assistants import failpoints
 from assistants.kept import kept
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -274,6 +275,7 @@ KUMOS_BODY_BYTES_MAX = read("KUMOS_BODY_BYTES_MAX", str(10 * 1024 * 1024), whole
 KUMOS_FILE_BYTES_MAX = read("KUMOS_FILE_BYTES_MAX", str(512 * 1024 * 1024), whole)
 KUMOS_BODY_SECONDS = read("KUMOS_BODY_SECONDS", "60", positive)
 KUMOS_STALL_SECONDS = read("KUMOS_STALL_SECONDS", "30", positive)
+KUMOS_FAILPOINTS = read("KUMOS_FAILPOINTS", "", failpoints.parse)
 DATA_UPLOAD_MAX_MEMORY_SIZE = KUMOS_BODY_BYTES_MAX
 FILE_UPLOAD_TEMP_DIR = DATA_DIR / "incoming"
 FILE_UPLOAD_TEMP_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from channels.db import database_sync_to_async
 from django.conf import settings
 
 from assistants.clock import now
+from assistants.failpoints import failpoint
 from assistants.tokens import count_tokens
 from runs import progress, prompt, queue
 from runs.calls import Call, usable_id
@@ -126,6 +127,7 @@ class Executor:
             await self._break(error)
         finally:
             deadline.cancel()
+            failpoint("run.ended.after_publish")
 
     async def _break(self, error: Exception) -> None:
         """A fault of ours. The database's is not the run's: it goes on from what is stored, here or elsewhere."""
@@ -144,6 +146,8 @@ class Executor:
         }
         if reason in ends:
             await self._end(partial(ends[reason], self.run))
+        if reason == Stop.HANDED_BACK:
+            failpoint("run.handed_back")
 
     async def _end(self, ending: Callable[[], None]) -> None:
         """The last word on the run, after the last append that is under way."""
@@ -197,6 +201,7 @@ class Executor:
                         turn.usage = event
                     case Finish():
                         turn.finish = event.reason
+        failpoint("model.finished")
         if turn.usage is None:
             turn.usage = await asyncio.to_thread(turn.estimate)
         if turn.finish == "length":
@@ -255,7 +260,10 @@ class Executor:
         if call.tool is None:
             return {}
         await scribe.flushed()  # clients see the whole call before its tool begins
-        return await call.tool.execute(self.run, call.arguments, lambda shown: scribe.write(call.piece(shown)))
+        failpoint("tool.before_call")
+        details = await call.tool.execute(self.run, call.arguments, lambda shown: scribe.write(call.piece(shown)))
+        failpoint("tool.after_call")
+        return details
 
     async def _stop_short(self, turn: Turn, run_reason: str, message_reason: str) -> None:
         if turn.finish and turn.message is None and not turn.calls:

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from assistants.clock import now
+from assistants.failpoints import failpoint, failpoint_on_commit
 from assistants.models import Message, MessageStatus, Role
 from runs import story
 from runs.models import Run, RunStatus, RunStep, StepStatus, StepType
@@ -78,6 +79,8 @@ def open_message(run: Run, pieces: Sequence[Piece]) -> OpenMessage:
         )
         details = {"type": StepType.MESSAGE_CREATION, "message_creation": {"message_id": message.pk}}
         step = _create_step(run, StepType.MESSAGE_CREATION, details)
+        failpoint("message.opened.before_commit")
+        failpoint_on_commit("message.first_delta.before_publish")
         _log(
             run,
             [
@@ -102,6 +105,7 @@ def say(run: Run, message_id: str, pieces: Sequence[Piece], *, first: bool, anno
     with transaction.atomic(savepoint=False):
         hold(run)
         _log(run, story.text_deltas(run, message_id, pieces, first=first, annotations=annotations))
+        failpoint("message.delta.before_commit")
 
 
 def finish_message(run: Run, opened: OpenMessage, content: Sequence[Mapping[str, Any]], usage: Usage) -> None:
@@ -115,6 +119,7 @@ def complete(run: Run, opened: OpenMessage, content: Sequence[Mapping[str, Any]]
     with transaction.atomic(savepoint=False):
         hold(run)
         drafts = _finish_message(run, opened, content, usage)
+        failpoint("message.completed.before_run")
         ended = end_run(run, RunStatus.COMPLETED, only_from=[RunStatus.IN_PROGRESS], epoch=run.epoch, before=drafts)
         if not ended:
             raise Fenced(run.pk)
@@ -183,6 +188,7 @@ def require_action(
         )
         if not moved:
             raise Fenced(run.pk)
+        failpoint_on_commit("tool.outputs_required.before_publish")
         _log(run, [story.run_event(fresh(run))])
 
 

@@ -24,6 +24,7 @@ from django.db.models import F, Q
 
 from assistants import bell
 from assistants.clock import now
+from assistants.failpoints import failpoint, failpoint_on_commit
 from assistants.kept import kept
 from assistants.models import FileStatus, VectorStoreFile
 from runs import recovery, story
@@ -50,6 +51,7 @@ def claim(worker_id: str, limit: int, working_on: Collection[str] = ()) -> list[
         with apart(run, "claimed"):
             if (mine := claim_one(run, worker_id)) is not None:
                 claimed.append(mine)
+                failpoint("run.claimed.before_commit")
     return claimed
 
 
@@ -184,7 +186,9 @@ def sweep() -> None:
     """Ends what is overdue, whoever held it. Harmless when several processes do it."""
     overdue = Run.objects.filter(status__in=ACTIVE, expires_at__lte=now()).order_by("expires_at")[:100]
     for run in overdue:
+        failpoint("sweep.picked")
         with apart(run, "ended"):
+            failpoint_on_commit("sweep.ended.before_publish")
             expire_run(run)
 
 

@@ -18,6 +18,7 @@ from channels.db import database_sync_to_async
 from django.conf import settings
 
 from assistants import layer, storage
+from assistants.failpoints import failpoint
 from runs import ingest, queue
 from runs.completers.openai_compatible import close_client
 from runs.executor import Executor, Stop
@@ -126,6 +127,8 @@ class Runner:
     async def _claim(self) -> None:
         while not self.stopping and (free := self.slots - len(self.executors)) > 0:
             runs = await self.writer.run(partial(queue.claim, self.id, free, set(self.executors)))
+            if runs:
+                failpoint("run.claimed.after_commit")
             for run in runs:
                 self._start(run)
             if len(runs) < free:

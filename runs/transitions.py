@@ -17,6 +17,7 @@ from django.db import IntegrityError, transaction
 from assistants import bell, conversation, stores
 from assistants.clock import now
 from assistants.errors import ApiError, not_found
+from assistants.failpoints import failpoint, failpoint_on_commit
 from assistants.models import Message, MessageStatus, Project, Thread
 from assistants.rows import hold
 from assistants.serializers.fields import merge_metadata
@@ -84,8 +85,10 @@ def _insert(
     if thread.tool_resources:
         run.tool_resources = joined_resources(run.tool_resources, thread.tool_resources)
         run.save(update_fields=["tool_resources"])
+    failpoint_on_commit("run.accepted.before_hint")
     bell.ring_runner("run.queued")
     entries = journal.append(thread.pk, [*before, story.run_event(run, "created"), story.run_event(run)])
+    failpoint("run.accepted.before_commit")
     return Created(run, entries[0].seq - 1)
 
 
@@ -112,6 +115,7 @@ def cancel_run(run: Run) -> Run:
         run = fresh(run)
         if not moved:
             raise ApiError(f"Cannot cancel run with status '{run.status}'.")
+        failpoint_on_commit("cancel.accepted.before_hint")
         journal.append(run.thread_id, [story.run_event(run)])
         if run.lease_until is not None:
             bell.ring_runner("run.cancel", run_id=run.pk)
@@ -142,6 +146,7 @@ def submit_tool_outputs(run: Run, outputs: Sequence[Mapping[str, str]]) -> Creat
             if call["id"] in given:
                 call["function"]["output"] = given[call["id"]]
         close_step(step, StepStatus.COMPLETED, now())
+        failpoint("tool.outputs_accepted.before_queued")
         entries = journal.append(run.thread_id, [story.step_event(step, run), story.run_event(run)])
         bell.ring_runner("run.queued")
     return Created(run, entries[0].seq - 1)
@@ -221,6 +226,8 @@ def end_run(
             return False
         ended = fresh(run)
         drafts = [*before, *_end_open_work(ended, message_reason or MESSAGE_AT_END.get(status, ""), moment, usage)]
+        failpoint("run.ended.before_commit")
+        failpoint_on_commit("run.ended.before_publish")
         ended.usage = total_usage(ended)
         ended.save(update_fields=["usage"])
         Thread.objects.filter(pk=ended.thread_id, active_run_id=ended.pk).update(active_run_id=None)

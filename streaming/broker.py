@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from assistants import bell, layer
+from assistants.failpoints import failpoint
 
 if TYPE_CHECKING:
     from streaming.journal import Entry
@@ -35,6 +36,7 @@ _flushed_on: asyncio.AbstractEventLoop | None = None
 def ring(entries: Iterable[Entry]) -> None:
     """Tells every process that `entries` are in the log. Called after their commit."""
     global _flushed_on
+    failpoint("events.before_publish")
     loop = bell.attached_loop()
     with _lock:
         _waiting.extend(entries)

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.http import HttpRequest, StreamingHttpResponse
 
 from assistants.errors import SERVER_FAULT, ApiError, ErrorFields
+from assistants.failpoints import failpoint
 from streaming.follow import Draining, ThreadDeleted, follow
 from streaming.journal import Entry
 from streaming.models import TERMINAL_RUN_EVENTS
@@ -57,6 +58,7 @@ class RunCursor:
 
 async def run_frames(start: RunCursor) -> AsyncGenerator[bytes]:
     """One run: replay, then live, then `done` once it is terminal, or waits for tool outputs and nothing follows."""
+    failpoint("run.stream.before_first_byte")
     runs = {start.run_id, ""} if start.with_thread else {start.run_id}
     last_name = start.last_name
     async with aclosing(_batches(start.thread_id, start.seq)) as batches:

@@ -59,6 +59,9 @@ def test_every_variable_and_its_default_is_documented() -> None:
         ("INTERRUPTED_RUN", "retry"),
         ("OPENAI_BASE_URL", "localhost:11434"),
         ("LOG_LEVEL", "LOUD"),
+        ("KUMOS_FAILPOINTS", "run.claimed.before_commit"),
+        ("KUMOS_FAILPOINTS", "run.claimed.before_commit:0"),
+        ("KUMOS_FAILPOINTS", "run.claimed.before_commit:1:explode"),
     ],
 )
 def test_a_bad_value_stops_the_start_with_one_line_that_names_it(tmp_path: Path, name: str, value: str) -> None:

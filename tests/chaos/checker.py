@@ -45,7 +45,7 @@ class Violation:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.invariant}: {self.text}"
+        return f"{self.invariant}: {self.text:.400}"
 
 
 def check(directory: Path) -> tuple[Row, list[Violation]]:
@@ -237,7 +237,7 @@ def upstream(evidence: Evidence) -> Iterator[Violation]:
     for run in evidence.runs.values():
         claims[run.prompt] += run.row["epoch"]
     for prompt, calls in evidence.about.calls.items():
-        if calls > claims[prompt] * evidence.about.attempts:
+        if prompt in claims and calls > claims[prompt] * evidence.about.attempts:
             yield Violation("I10", "stale", f"the model was asked {calls} times '{prompt}', in {claims[prompt]} claims")
     if evidence.about.open_seconds > IDLE_SECONDS:
         yield Violation("I10", "stale", f"calls were still open {evidence.about.open_seconds:.1f} s after the end")

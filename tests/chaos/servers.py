@@ -87,10 +87,12 @@ class Server:
                 [sys.executable, "manage.py", *self.command], cwd=ROOT, env=environment, stdout=log, stderr=log
             )
 
-    async def ready(self) -> None:
-        """Until it answers, or, of a runner, until it says so in its log."""
+    async def ready(self, *, or_gone: bool = False) -> None:
+        """Until it answers, or, of a runner, until it has entered itself into the register."""
         give_up_at = time.monotonic() + PATIENCE_SECONDS
         while not await self.answers():
+            if or_gone and not self.alive:
+                return
             assert self.alive, f"{self.name} ended with {self.process and self.process.returncode}:\n{self.tail()}"
             assert time.monotonic() < give_up_at, f"{self.name} is not ready:\n{self.tail()}"
             await asyncio.sleep(0.02)
