@@ -11,6 +11,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import overload
 
+from django.db import connection
+
 ADJUSTED_MICROSECONDS = 5_000_000
 
 _lock = threading.Lock()
@@ -23,6 +25,20 @@ def now() -> datetime:
         moment = time.time_ns() // 1000
         _last = moment if moment < _last - ADJUSTED_MICROSECONDS else max(moment, _last + 1)
         return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=_last)
+
+
+def shared_now() -> datetime:
+    """The moment by the clock that all processes share, for leases and limits that one sets and another checks.
+
+    It is PostgreSQL's own, so that a host whose clock is wrong neither loses its runs nor takes those of others; with
+    SQLite there is only this machine.
+    """
+    if connection.vendor != "postgresql":
+        return now()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        moment: datetime = cursor.fetchone()[0]
+    return moment
 
 
 @overload

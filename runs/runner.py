@@ -24,6 +24,7 @@ from runs.completers.openai_compatible import close_client
 from runs.executor import Executor, Stop
 from runs.models import Run
 from runs.writer import Writer
+from streaming import retention
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class Runner:
                     loops.create_task(self._every(poll_seconds, self._claim_files, self._file_bell))
                     loops.create_task(self._every(lambda: settings.KUMOS_BEAT_SECONDS, self._beat, self._drained))
                     loops.create_task(self._every(lambda: settings.KUMOS_SWEEP_SECONDS, self._sweep, self._drained))
+                    loops.create_task(self._every(lambda: settings.KUMOS_SWEEP_SECONDS, self._compact, self._drained))
                 # A claim that was under way when the draining began: its runs go back, too.
                 await asyncio.gather(*self.tasks.values(), return_exceptions=True)
             finally:
@@ -179,3 +181,6 @@ class Runner:
         await self._database(queue.reclaim_dead, self.id)
         await self._database(queue.sweep)
         await self._database(storage.delete_expired_files)
+
+    async def _compact(self) -> None:
+        await self._database(retention.compact)

@@ -1,7 +1,7 @@
 """The log itself: append inside the caller's transaction, read from a cursor. Nothing here waits or is asynchronous.
 
 Order (P3): a thread's numbers are taken under its row lock, so they commit in order and without gaps. Visibility (P1):
-bells ring on commit, and readers read committed rows only.
+bells ring on commit, and readers read committed rows only. What is kept for how long is `retention.py`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Any
 
 import orjson
 from django.db import connection, transaction
+from django.db.models import Count, Max
 
-from assistants.clock import now
+from assistants.clock import now, shared_now
 from assistants.models import Thread
 from streaming import broker
-from streaming.models import Event
+from streaming.models import TERMINAL_RUN_EVENTS, EndedRun, Event
 
 # What line splitters of clients take for a line's end besides CR and LF, and the C1 controls around it.
 UNSAFE = re.compile("[\u007f-\u009f\u2028\u2029]")
@@ -83,6 +84,9 @@ def append(thread_id: str, drafts: Sequence[Draft]) -> list[Entry]:
         ]
         moment = connection.ops.adapt_datetimefield_value(now())
         cursor.executemany(_INSERT, [(e.thread_id, e.seq, e.run_id, e.name, e.data, moment) for e in entries])
+    for entry in entries:
+        if entry.name in TERMINAL_RUN_EVENTS:
+            EndedRun.objects.create(run_id=entry.run_id, thread_id=thread_id, ended_at=shared_now())
     # Robust: a bell that fails must not look like a commit that failed.
     transaction.on_commit(partial(broker.ring, entries), robust=True)
     return entries
@@ -131,6 +135,16 @@ def last_seqs(thread_ids: Iterable[str]) -> dict[str, int]:
 def first_seq(run_id: str) -> int | None:
     """The number of a run's first event; None if no such run was ever logged."""
     return Event.objects.filter(run_id=run_id).order_by("seq").values_list("seq", flat=True).first()
+
+
+def is_whole(thread_id: str, seq: int, run_id: str = "") -> bool:
+    """Whether all events after `seq` are kept (retention.py): those of the thread, or of one run of it."""
+    events = Event.objects.filter(thread_id=thread_id, seq__gt=seq)
+    if run_id:  # a thread has one active run at a time, so the numbers of a run follow each other
+        events = events.filter(run_id=run_id)
+        seq = max(seq, (first_seq(run_id) or 0) - 1)
+    found = events.aggregate(count=Count("seq"), last=Max("seq"))
+    return not found["count"] or bool(found["count"] == found["last"] - seq)
 
 
 def last_name(run_id: str, seq: int) -> str:

@@ -1,4 +1,4 @@
-"""The event log of a thread: one row per event, in one gapless order, holding the exact JSON that goes on the wire."""
+"""The event log of a thread: one row per event, numbered without gaps, holding the exact JSON that goes on the wire."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ TERMINAL_RUN_EVENTS = (
     "thread.run.expired",
     "thread.run.incomplete",
 )
+DELTAS = ("thread.message.delta", "thread.run.step.delta")
 
 
 class Event(models.Model):
@@ -39,3 +40,14 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.thread_id}/{self.seq} {self.name}"
+
+
+class EndedRun(models.Model):
+    """A run that is over while its deltas are still in the log: what `retention.py` has left to do."""
+
+    run_id = models.CharField(primary_key=True, max_length=64)
+    thread = models.ForeignKey(Thread, models.CASCADE, related_name="+")
+    ended_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.run_id

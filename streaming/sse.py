@@ -111,14 +111,16 @@ async def _batches(
 
 
 class EventStream(StreamingHttpResponse):
-    """The answer that consists of `frames`."""
+    """The answer that consists of `frames`.
 
-    def __init__(self, frames: AsyncIterator[bytes]) -> None:
-        super().__init__(
-            frames,
-            content_type="text/event-stream; charset=utf-8",
-            headers={"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"},
-        )
+    `whole` is False where deltas that the reader asked for are no longer kept: then a header tells it so (3.10).
+    """
+
+    def __init__(self, frames: AsyncIterator[bytes], *, whole: bool = True) -> None:
+        headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+        if not whole:
+            headers["Last-Event-ID"] = "earliest"
+        super().__init__(frames, content_type="text/event-stream; charset=utf-8", headers=headers)
 
 
 def cursor_of(request: HttpRequest, newest: int) -> int | None:

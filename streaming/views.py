@@ -27,42 +27,45 @@ def thread_of(request: HttpRequest, thread_id: str) -> Thread:
     return find_thread(project, thread_id)
 
 
-def open_run(request: HttpRequest, thread_id: str, run_id: str) -> sse.RunCursor:
+def open_run(request: HttpRequest, thread_id: str, run_id: str) -> tuple[sse.RunCursor, bool]:
+    """Where the stream begins, and whether everything from there on is kept."""
     thread = thread_of(request, thread_id)
     first = journal.first_seq(run_id)
     if first is None or not thread.events.filter(seq=first, run_id=run_id).exists():
         raise not_found("run", run_id)
     cursor = sse.cursor_of(request, thread.last_seq)
     if cursor is None:
-        return sse.RunCursor(thread_id=thread.id, run_id=run_id, seq=first - 1)
-    return sse.RunCursor(thread_id=thread.id, run_id=run_id, seq=cursor, last_name=journal.last_name(run_id, cursor))
+        return sse.RunCursor(thread_id=thread.id, run_id=run_id, seq=first - 1), True
+    last_name = journal.last_name(run_id, cursor)
+    start = sse.RunCursor(thread_id=thread.id, run_id=run_id, seq=cursor, last_name=last_name)
+    return start, journal.is_whole(thread.id, cursor, run_id)
 
 
-def open_thread(request: HttpRequest, thread_id: str) -> int:
-    """Without a cursor: from the first event of the active run, or from now."""
+def open_thread(request: HttpRequest, thread_id: str) -> tuple[int, bool]:
+    """As `open_run`. Without a cursor: from the first event of the active run, or from now."""
     thread = thread_of(request, thread_id)
     cursor = sse.cursor_of(request, thread.last_seq)
     if cursor is not None:
-        return cursor
+        return cursor, journal.is_whole(thread.id, cursor)
     first = journal.first_seq(thread.active_run_id) if thread.active_run_id else None
-    return thread.last_seq if first is None else first - 1
+    return thread.last_seq if first is None else first - 1, True
 
 
 @takes(query=CURSOR)
 async def run_stream(request: HttpRequest, thread_id: str, run_id: str) -> sse.EventStream | HttpResponse:
     """GET /v1/threads/{thread_id}/runs/{run_id}/stream"""
     try:
-        start = await sync_to_async(open_run)(request, thread_id, run_id)
+        start, whole = await sync_to_async(open_run)(request, thread_id, run_id)
     except Exception as error:
         return error_response(error, request)
-    return sse.EventStream(sse.run_frames(start))
+    return sse.EventStream(sse.run_frames(start), whole=whole)
 
 
 @takes(query=CURSOR)
 async def thread_stream(request: HttpRequest, thread_id: str) -> sse.EventStream | HttpResponse:
     """GET /v1/threads/{thread_id}/runs/stream"""
     try:
-        cursor = await sync_to_async(open_thread)(request, thread_id)
+        cursor, whole = await sync_to_async(open_thread)(request, thread_id)
     except Exception as error:
         return error_response(error, request)
-    return sse.EventStream(sse.thread_frames(thread_id, cursor))
+    return sse.EventStream(sse.thread_frames(thread_id, cursor), whole=whole)
