@@ -31,6 +31,10 @@ class Injector:
             await inject()
             self.done += 1
 
+    async def rest(self, low: float, high: float) -> None:
+        """How long a fault lasts: that time passes is the point of it."""
+        await asyncio.sleep(self.chance.uniform(low, high))
+
     def choice[T](self, among: Sequence[T]) -> T:
         return self.chance.choice(among)
 

@@ -1,0 +1,35 @@
+"""F1: SIGKILL for a random runner, again and again, while others serve and watch: each run is completed all the same."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaos.rig import Plan, Rig, conduct
+from tests.chaos.servers import PROFILE
+
+pytestmark = pytest.mark.chaos
+
+LEASE_SECONDS = float(PROFILE["KUMOS_LEASE_SECONDS"])
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize(
+    ("runs", "kills", "at_once"),
+    [(60, 6, 16), pytest.param(1000, 200, 40, marks=pytest.mark.slow)],
+    ids=["short", "full"],
+)
+def test_f1_a_random_runner_is_killed(database: str, runs: int, kills: int, at_once: int) -> None:
+    async def scenario(rig: Rig) -> None:
+        load = rig.load(runs, at_once=at_once, model="seeded:60:30")
+
+        async def kill() -> None:
+            server = rig.injector.choice(rig.fleet.runners)
+            await server.kill()
+            await server.start()
+
+        async with rig.working(load) as work:
+            await rig.injector.repeat(kills, (0.5, 1.5), kill, while_true=lambda: not work.done())
+
+    row = conduct(Plan("F1", database, web=1, runners=2, redis=database == "postgresql"), scenario)
+    assert row.injections > 0
+    assert row.take_overs > 0
