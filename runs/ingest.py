@@ -78,7 +78,7 @@ def claim_files(worker_id: str, limit: int) -> list[FileClaim]:
     Takes over claims that ran out. Where that happens to a file at its third attempt or later it is failed instead:
     whatever ends its holders must not go on for ever. (Attaching a file anew moves `epoch` too, and shortens this.)
     """
-    moment = clock.now()
+    moment = clock.shared_now()
     waiting = VectorStoreFile.objects.filter(
         Q(claimed_until=None) | Q(claimed_until__lt=moment), status=FileStatus.IN_PROGRESS
     )
@@ -150,7 +150,7 @@ def fail(claim: FileClaim, refusal: Refusal) -> bool:
 
 
 def _renew(claim: FileClaim) -> bool:
-    return bool(_held(claim).update(claimed_until=clock.now() + timedelta(seconds=CLAIM_SECONDS)))
+    return bool(_held(claim).update(claimed_until=clock.shared_now() + timedelta(seconds=CLAIM_SECONDS)))
 
 
 def _clear(claim: FileClaim) -> None:

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import IO
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Q
 
 from assistants import bell
-from assistants.clock import now
+from assistants.clock import now, shared_now
 from assistants.failpoints import failpoint, failpoint_on_commit
 from assistants.kept import kept
 from assistants.models import FileStatus, VectorStoreFile
@@ -68,8 +68,21 @@ def apart(run: Run, done: str) -> Iterator[None]:
 
 
 def _interrupted(limit: int, working_on: Collection[str]) -> list[Run]:
-    over = Q(lease_until=None) | Q(lease_until__lt=now())
+    over = Q(lease_until=None) | Q(lease_until__lt=shared_now())
     return list(Run.objects.filter(over, status__in=HELD).exclude(pk__in=working_on).order_by("created_at")[:limit])
+
+
+_OLDEST_QUEUED = """
+WITH RECURSIVE line (project_id) AS (
+    SELECT MIN(project_id) FROM runs_run WHERE status = 'queued'
+    UNION ALL
+    SELECT (SELECT MIN(project_id) FROM runs_run WHERE status = 'queued' AND project_id > line.project_id)
+    FROM line WHERE line.project_id IS NOT NULL
+)
+SELECT project_id, (SELECT MIN(created_at) FROM runs_run WHERE status = 'queued' AND project_id = line.project_id)
+FROM line WHERE project_id IS NOT NULL
+"""
+"""The projects with queued runs. It steps over the index from one to the next, however many wait in each."""
 
 
 def _queued(limit: int) -> list[Run]:
@@ -77,20 +90,27 @@ def _queued(limit: int) -> list[Run]:
 
     A project's running ones have had their turn: with few slots free at a time, its line would always be the oldest.
     """
-    queued = Run.objects.filter(status=RunStatus.QUEUED)
+    with connection.cursor() as cursor:
+        cursor.execute(_OLDEST_QUEUED)
+        waiting = cursor.fetchall()
+    if not waiting:
+        return []
     running = Counter(Run.objects.filter(status__in=HELD).order_by().values_list("project_id", flat=True))
-    lines = [
-        (running[project_id], queued.filter(project_id=project_id).order_by("created_at", "pk")[:limit])
-        for project_id in queued.order_by().values_list("project_id", flat=True).distinct()
-    ]
-    turns = [(turn, run.created_at, run) for had, line in lines for turn, run in enumerate(line, start=had)]
-    return [run for _, _, run in sorted(turns, key=lambda item: item[:2])]
+    first = sorted(waiting, key=lambda line: (running[line[0]], line[1]))[:limit]  # no other project's turn comes
+    queued = Run.objects.filter(status=RunStatus.QUEUED)
+    turns: list[tuple[int, datetime, str]] = []
+    for project_id, _ in first:
+        line = queued.filter(project_id=project_id).order_by("created_at", "pk").values_list("created_at", "pk")[:limit]
+        turns += [(turn, *waits) for turn, waits in enumerate(line, start=running[project_id])]
+    chosen = [id for _, _, id in sorted(turns)[:limit]]
+    runs = Run.objects.in_bulk(chosen)
+    return [runs[id] for id in chosen if id in runs]
 
 
 def claim_one(run: Run, worker_id: str) -> Run | None:
     """The run as this worker's, or None if it was lost to another or ended here: overdue, cancelled, hopeless."""
     with transaction.atomic(savepoint=False):
-        if run.expires_at <= now():
+        if run.expires_at <= shared_now():
             expire_run(run)
             return None
         if run.status == RunStatus.CANCELLING:
@@ -103,7 +123,7 @@ def claim_one(run: Run, worker_id: str) -> Run | None:
 
 
 def _lease() -> datetime:
-    return now() + timedelta(seconds=settings.KUMOS_LEASE_SECONDS)
+    return shared_now() + timedelta(seconds=settings.KUMOS_LEASE_SECONDS)
 
 
 def _start(run: Run, worker_id: str) -> Run | None:
@@ -158,7 +178,7 @@ def _give_up(run: Run, message: str) -> None:
 
 def beat(worker_id: str, runs: Sequence[Run], draining: bool = False) -> tuple[list[str], list[str]]:
     """Renews the leases of a worker's runs. Returns the ids of those that are to be cancelled, and of those it lost."""
-    Worker.objects.filter(pk=worker_id).update(beat_at=now(), draining=draining)
+    Worker.objects.filter(pk=worker_id).update(beat_at=shared_now(), draining=draining)
     with transaction.atomic(savepoint=False):
         epochs = {run.pk: run.epoch for run in runs}
         mine = [
@@ -177,14 +197,14 @@ def release(run: Run, *, crashed: bool = False) -> None:
 
     A `crashed` one counts as such: a lease that has run out, instead of none.
     """
-    lease = now() - timedelta(seconds=1) if crashed else None
+    lease = shared_now() - timedelta(seconds=1) if crashed else None
     Run.objects.filter(pk=run.pk, epoch=run.epoch, status__in=HELD).update(lease_until=lease, worker_id="")
     bell.ring_runner("run.queued")
 
 
 def sweep() -> None:
     """Ends what is overdue, whoever held it. Harmless when several processes do it."""
-    overdue = Run.objects.filter(status__in=ACTIVE, expires_at__lte=now()).order_by("expires_at")[:100]
+    overdue = Run.objects.filter(status__in=ACTIVE, expires_at__lte=shared_now()).order_by("expires_at")[:100]
     for run in overdue:
         failpoint("sweep.picked")
         with apart(run, "ended"):
@@ -248,13 +268,13 @@ def reclaim_dead(worker_id: str) -> int:
     here = host()
     # Nobody can ask the lock of another host: whoever has been silent there for so long is dead. Here the lock decides,
     # also after a pause of the whole machine.
-    silent_since = now() - timedelta(seconds=10 * settings.KUMOS_LEASE_SECONDS)
+    silent_since = shared_now() - timedelta(seconds=10 * settings.KUMOS_LEASE_SECONDS)
     Worker.objects.exclude(host=here).filter(beat_at__lt=silent_since).delete()
     for worker in Worker.objects.filter(host=here).exclude(pk=worker_id):
         if is_dead(worker):
             with transaction.atomic():
                 count += Run.objects.filter(worker_id=worker.pk, status__in=HELD, lease_until__isnull=False).update(
-                    lease_until=now() - timedelta(seconds=1)
+                    lease_until=shared_now() - timedelta(seconds=1)
                 )
                 unregister(worker.pk)
     return count
@@ -264,5 +284,5 @@ def reclaim_files(worker_id: str) -> int:
     """Ends the claims on files if no other worker is there to hold one: a claim does not say whose it is."""
     if Worker.objects.exclude(pk=worker_id).exists():
         return 0
-    held = VectorStoreFile.objects.filter(status=FileStatus.IN_PROGRESS, claimed_until__gt=now())
-    return held.update(claimed_until=now() - timedelta(seconds=1))
+    held = VectorStoreFile.objects.filter(status=FileStatus.IN_PROGRESS, claimed_until__gt=shared_now())
+    return held.update(claimed_until=shared_now() - timedelta(seconds=1))

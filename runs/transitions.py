@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from assistants import bell, conversation, stores
-from assistants.clock import now
+from assistants.clock import now, shared_now
 from assistants.errors import ApiError, not_found
 from assistants.failpoints import failpoint, failpoint_on_commit
 from assistants.models import Message, MessageStatus, Project, Thread
@@ -73,6 +73,7 @@ def create_thread_and_run(
 def _insert(
     thread: Thread, run: Run, messages: Sequence[Mapping[str, Any]] = (), before: Sequence[Draft] = ()
 ) -> Created:
+    run.created_at = shared_now()
     run.expires_at = run.created_at + timedelta(seconds=settings.KUMOS_RUN_SECONDS)
     run.save(force_insert=True)  # the unique index decides who is first
     Thread.objects.filter(pk=thread.pk).update(active_run_id=run.pk)
@@ -166,7 +167,7 @@ def modify_run(run: Run, metadata: Mapping[str, str] | None) -> Run:
 
 def expire_overdue(run: Run) -> Run:
     """The run, ended first if its time is over: reading one never shows an overdue run as active."""
-    if run.status in ACTIVE and run.expires_at <= now():
+    if run.status in ACTIVE and run.expires_at <= shared_now():
         expire_run(run)
         return fresh(run)
     return run
