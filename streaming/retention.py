@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import transaction
 
 from assistants.clock import shared_now
+from assistants.failpoints import failpoint
 from streaming.models import DELTAS, EndedRun, Event
 
 ROWS_PER_TRANSACTION = 1_000
@@ -47,6 +48,7 @@ def _compact_some() -> tuple[int, bool]:
     for run_id in run_ids:
         last = Event.objects.filter(run_id=run_id, name__in=DELTAS).order_by("-seq").values("pk")[:left]
         count, _ = Event.objects.filter(pk__in=last).delete()
+        failpoint("log.compacted.half")
         left -= count
         if not left:  # this run may have more of them
             return ROWS_PER_TRANSACTION, True

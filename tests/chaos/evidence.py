@@ -32,6 +32,8 @@ class About:
     """Calls of the upstream that one claim of a run may make with the run's own prompt."""
     from_start: bool = False
     """Take-overs count from the last start of a server, not from the last sign of life of the run."""
+    compacted: bool = False
+    """Whether deltas may have gone from the log meanwhile."""
     memory: bool = False
     """Whether the servers lived through the test, so that their memory means something."""
     seconds: float = 0.0

@@ -65,6 +65,7 @@ class Plan:
     errors: bool = False
     attempts: int = 1
     from_start: bool = False
+    compacted: bool = False
     memory: bool = False
     seed: int = field(default_factory=new_seed)
 
@@ -146,7 +147,7 @@ class Rig:
         plan = self.plan
         about = About(
             **{name: getattr(plan, name) for name in ("test", "database", "seed", "ends", "refusals", "errors")},
-            **{name: getattr(plan, name) for name in ("attempts", "from_start", "memory")},
+            **{name: getattr(plan, name) for name in ("attempts", "from_start", "compacted", "memory")},
             seconds=seconds,
             calls=calls,
             open_seconds=open_seconds,

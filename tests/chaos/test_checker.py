@@ -187,6 +187,10 @@ def number_was_never_used(story: Story) -> None:
     story["tables"]["threads"][0]["last_seq"] += 1
 
 
+def number_is_beyond_the_last(story: Story) -> None:
+    story["tables"]["threads"][0]["last_seq"] -= 1
+
+
 def event_was_missed(story: Story) -> None:
     drop(story, lines_of(story, "event")[4])
 
@@ -306,6 +310,7 @@ def request_was_answered_with_500(story: Story) -> None:
         ("I1", database_is_damaged),
         *(("I2", one) for one in (status_is_another, ended_twice)),
         *(("I3", one) for one in (number_is_missing, number_was_never_used)),
+        ("I3", number_is_beyond_the_last),
         *(("I4", one) for one in (event_was_missed, event_came_twice, events_came_in_disorder, event_was_another)),
         ("I4", event_was_taken_back),
         *(("I5", one) for one in (text_is_wrong, delta_was_lost, stored_message_is_another, sdk_was_told_another_text)),
@@ -326,6 +331,11 @@ def test_the_checker_sees(invariant: str, corrupt: Callable[[Story], None], tmp_
     assert invariant in found(story, tmp_path)
 
 
+def deltas_are_gone(story: Story) -> None:
+    events = story["tables"]["events"]
+    story["tables"]["events"] = [event for event in events if event["name"] != "thread.message.delta"]
+
+
 @pytest.mark.parametrize(
     ("excuse", "corrupt"),
     [
@@ -334,6 +344,7 @@ def test_the_checker_sees(invariant: str, corrupt: Callable[[Story], None], tmp_
         ({"refusals": [500]}, request_was_answered_with_500),
         ({"attempts": 2}, model_was_asked_too_often),
         ({"memory": False}, memory_leaks),
+        ({"compacted": True}, deltas_are_gone),
     ],
 )
 def test_what_a_plan_excuses_is_no_violation(

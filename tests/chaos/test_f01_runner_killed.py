@@ -1,4 +1,4 @@
-"""F1: SIGKILL for a random runner, again and again, while others serve and watch: each run is completed all the same."""
+"""F1: SIGKILL for a random runner, again and again, while others serve and watch: all runs are completed."""
 
 from __future__ import annotations
 

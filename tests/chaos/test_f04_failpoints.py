@@ -121,6 +121,8 @@ POINTS = [
     Point("run.ended.before_commit", model=LONG, then=cancel),
     # sweeper: nobody works on a run that waits for its client
     Point("sweep.picked", settings={"KUMOS_RUN_SECONDS": "2"}, **CLIENT_TOOL),  # type: ignore[arg-type]
+    # compaction
+    Point("log.compacted.half", settings={"KUMOS_DELTA_KEEP_SECONDS": "1"}),
     # drain
     Point("run.handed_back", model="seeded:90:30", then=drain, settings={"KUMOS_DRAIN_SECONDS": "0.2"}),
     # sweeper again: last, so that nothing is left of the other one
@@ -169,7 +171,7 @@ async def under_way(rig: Rig, load: Load, point: Point) -> None:
 
 
 def plan_of(database: str) -> Plan:
-    return Plan("F4", database, ends=("completed", "cancelled", "expired"), attempts=2, settings={"LOG_LEVEL": "INFO"})
+    return Plan("F4", database, ends=("completed", "cancelled", "expired"), attempts=2, compacted=True)
 
 
 def test_f4_a_chain_of_crashes() -> None:
