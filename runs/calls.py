@@ -20,17 +20,26 @@ SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Call:
-    """The call at `index` of its step. `tool` is the server's, or None for a client's function."""
+    """The call at `index` of its step. `tool` is the server's, or None for a client's function.
 
-    def __init__(self, index: int, id: str, name: str, tool: Tool | None) -> None:
+    `output` is what answers the call where neither of them will.
+    """
+
+    def __init__(self, index: int, id: str, name: str, tool: Tool | None, output: str | None = None) -> None:
         self.index = index
         self.id = id
         self.name = name
         self.tool = tool
+        self.output = output
         self.type = "function" if tool is None else tool.type
         self.arguments = ""
         self.input = ""
         self._reader = InputReader(tool.input) if tool is not None and tool.input else None
+
+    @property
+    def waits(self) -> bool:
+        """Whether the client is asked for the output."""
+        return self.tool is None and self.output is None
 
     def opening(self, run: Run) -> Entry:
         """The entry that introduces the call."""
@@ -58,7 +67,7 @@ class Call:
         return {"id": self.id, "type": self.type, self.type: details}
 
     def _function(self, arguments: str) -> dict[str, Any]:
-        return {"name": self.name, "arguments": arguments, "output": None}
+        return {"name": self.name, "arguments": arguments, "output": self.output}
 
 
 def usable_id(given: str, taken: set[str]) -> str:

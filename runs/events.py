@@ -48,11 +48,14 @@ class MessageDeltaObject(TypedDict):
 
 
 class FunctionDelta(TypedDict):
-    """`name` and `output` come with the first delta of a call alone: clients add up what repeats."""
+    """`name` and `output` come with the first delta of a call alone: clients add up what repeats.
+
+    `output` is a string where the model called a function that the run does not have.
+    """
 
     name: NotRequired[str]
     arguments: str
-    output: NotRequired[None]
+    output: NotRequired[str | None]
 
 
 class FunctionCallDelta(TypedDict):

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import Enum
 from functools import partial
 from typing import Any
@@ -18,7 +19,6 @@ from typing import Any
 from channels.db import database_sync_to_async
 from django.conf import settings
 
-from assistants.clock import now
 from assistants.failpoints import failpoint
 from assistants.tokens import count_tokens
 from runs import progress, prompt, queue
@@ -28,12 +28,15 @@ from runs.completers.providers import completer_for
 from runs.images import Images
 from runs.models import Run
 from runs.progress import CancelRequested, Fenced
-from runs.scribe import CallScribe, MessageScribe
+from runs.scribe import CallScribe, MessageScribe, Pen
 from runs.tools import Details, tools_of
 from runs.transitions import usage_of
 from runs.writer import OutcomeUnknown, Writer, passing
 
 logger = logging.getLogger(__name__)
+
+NO_FUNCTION = "Error: there is no function of this name. Use only the functions that were given."
+"""What a model is told that calls one nobody has. A client is never asked for it: it would not know what to answer."""
 
 
 class Stop(Enum):
@@ -85,24 +88,41 @@ class Executor:
 
     def __init__(self, run: Run, writer: Writer) -> None:
         self.run = run
-        self.writer = writer
+        self.pen = Pen(run, writer)
         self.tools = tools_of(run)
+        self.functions = {tool["function"]["name"] for tool in run.tools if tool["type"] == "function"}
         self.images = Images(run)
         self._reason: Stop | None = None
+        self._fault: Exception | None = None
         self._work: asyncio.Task[None] | None = None
         self._turn: Turn | None = None
 
     def stop(self, reason: Stop) -> None:
         if self._reason is None:
             self._reason = reason
-            if self._work is not None:
-                self._work.cancel()
+            self._interrupt()
+
+    def failed(self, error: Exception) -> None:
+        """An append failed: the work stops now, not with the next word of the model."""
+        if self._fault is None:
+            self._fault = error
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        """Once: a second cancel would end what the first one has to close."""
+        if self._work is not None and not self._work.cancelling():
+            self._work.cancel()
+
+    def seconds_left(self) -> float:
+        """Until the run expires, by the clock of the claim: its lease was made a moment ago, and by no other."""
+        assert self.run.lease_until is not None
+        claimed_at = self.run.lease_until - timedelta(seconds=settings.KUMOS_LEASE_SECONDS)
+        return max((self.run.expires_at - claimed_at).total_seconds(), 0)
 
     async def execute(self) -> None:
         """Returns when the run is over for this worker. Never raises for what models, tools and people do."""
         loop = asyncio.get_running_loop()
-        seconds = (self.run.expires_at - now()).total_seconds()
-        deadline = loop.call_later(max(seconds, 0), self.stop, Stop.EXPIRED)
+        deadline = loop.call_later(self.seconds_left(), self.stop, Stop.EXPIRED)
         self._work = asyncio.create_task(self._turns())
         try:
             if self._reason is not None:
@@ -113,41 +133,54 @@ class Executor:
             if self._reason is None and mine is not None and mine.cancelling():  # from outside: the process ends
                 self._reason = Stop.HANDED_BACK
                 self._work.cancel()
-            if self._reason is None:
-                await self._break(RuntimeError("the work was cancelled, and nobody had asked for it"))
-            else:
+            if self._reason is not None:
                 await self._conclude(self._reason)
-        except Fenced:
-            logger.info("run %s is not ours any more", self.run.pk)
-        except CancelRequested:
-            await self._conclude(Stop.CANCELLED)
-        except CompleterError as error:
-            await self._end(partial(progress.fail, self.run, error.code, error.message))
+            else:
+                await self._fail(self._fault or RuntimeError("the work was cancelled, and nobody had asked for it"))
         except Exception as error:
-            await self._break(error)
+            await self._fail(error)
         finally:
             deadline.cancel()
             failpoint("run.ended.after_publish")
 
-    async def _break(self, error: Exception) -> None:
-        """A fault of ours. The database's is not the run's: it goes on from what is stored, here or elsewhere."""
-        if isinstance(error, OutcomeUnknown) or passing(error):
-            logger.warning("run %s is given up, the database failed: %r", self.run.pk, error)
-            await self._end(partial(queue.release, self.run, crashed=True))
-        else:
-            logger.error("run %s failed", self.run.pk, exc_info=error)
-            await self._end(partial(progress.fail, self.run, "server_error", "Sorry, something went wrong."))
+    async def _fail(self, error: Exception) -> None:
+        """Ends the run for what was raised, or leaves it. A fault of the database is not the run's: it goes on."""
+        match error:
+            case Fenced():
+                logger.info("run %s is not ours any more", self.run.pk)
+            case CancelRequested():
+                await self._conclude(Stop.CANCELLED)
+            case CompleterError():
+                await self._end(partial(progress.fail, self.run, error.code, error.message, await self._spent()))
+            case _ if isinstance(error, OutcomeUnknown) or passing(error):
+                logger.warning("run %s is given up, the database failed: %r", self.run.pk, error)
+                await self._end(partial(queue.release, self.run, crashed=True))
+            case _:
+                logger.error("run %s failed", self.run.pk, exc_info=error)
+                await self._end(
+                    partial(
+                        progress.fail, self.run, "server_error", "Sorry, something went wrong.", await self._spent()
+                    )
+                )
 
     async def _conclude(self, reason: Stop) -> None:
-        ends: dict[Stop, Callable[[Run], None]] = {
-            Stop.CANCELLED: progress.cancel,
-            Stop.EXPIRED: progress.expire,
-            Stop.HANDED_BACK: queue.release,
-        }
-        if reason in ends:
-            await self._end(partial(ends[reason], self.run))
-        if reason == Stop.HANDED_BACK:
-            failpoint("run.handed_back")
+        match reason:
+            case Stop.CANCELLED:
+                await self._end(partial(progress.cancel, self.run, await self._spent()))
+            case Stop.EXPIRED:
+                await self._end(partial(progress.expire, self.run, await self._spent()))
+            case Stop.HANDED_BACK:
+                await self._end(partial(queue.release, self.run))
+                failpoint("run.handed_back")
+
+    async def _spent(self) -> dict[str, Any] | None:
+        """What the open step has cost so far; estimated, where the model would have reported it in the end."""
+        turn = self._turn
+        if turn is None or (turn.message is None and turn.call_scribe is None):
+            return None
+        if turn.usage is None:
+            turn.usage = await asyncio.to_thread(turn.estimate)
+        return turn.used()
 
     async def _end(self, ending: Callable[[], None]) -> None:
         """The last word on the run, after the last append that is under way."""
@@ -157,9 +190,9 @@ class Executor:
                     await scribe.settle()
         try:
             try:
-                await self.writer.run(ending)
+                await self.pen.write(ending)
             except CancelRequested:
-                await self.writer.run(partial(progress.cancel, self.run))
+                await self.pen.write(partial(progress.cancel, self.run, await self._spent()))
         except Fenced:
             logger.info("run %s ended elsewhere", self.run.pk)
         except Exception:
@@ -174,7 +207,7 @@ class Executor:
             try:
                 self._turn = Turn(await read(self.run))
             except prompt.PromptTooLong:
-                await self.writer.run(partial(progress.stop_short, self.run, "max_prompt_tokens", "max_tokens", None))
+                await self.pen.write(partial(progress.stop_short, self.run, "max_prompt_tokens", "max_tokens", None))
                 return
             left = self._turn.prompt.request.max_completion_tokens
             if left is not None and left <= 0:
@@ -192,6 +225,7 @@ class Executor:
             request = await self.images.shown(request)
         async with aclosing(completer.stream(request)) as events:
             async for event in events:
+                await self.pen.check()
                 match event:
                     case TextDelta():
                         await self._text(turn, event.text)
@@ -225,18 +259,21 @@ class Executor:
         turn.message.write(text)
 
     def _new_message(self, turn: Turn) -> MessageScribe:
-        return MessageScribe(self.run, self.writer, turn.prompt.sources)
+        return MessageScribe(self.run, self.pen, self.failed, turn.prompt.sources)
 
     async def _call(self, turn: Turn, piece: ToolCallDelta) -> None:
         if turn.call_scribe is None:
-            turn.call_scribe = CallScribe(self.run, self.writer)
+            turn.call_scribe = CallScribe(self.run, self.pen, self.failed)
             if turn.message is not None:  # the text of a turn is a step of its own, before its calls (contract 2.13)
                 await turn.message.finish(await asyncio.to_thread(turn.spoken), last=False)
                 turn.message_done = True
         call = turn.calls.get(piece.index)
         if call is None:
             id = usable_id(piece.id, {other.id for other in turn.calls.values()})
-            call = turn.calls[piece.index] = Call(len(turn.calls), id, piece.name, self.tools.get(piece.name))
+            tool = self.tools.get(piece.name)
+            known = tool is not None or piece.name in self.functions
+            call = Call(len(turn.calls), id, piece.name, tool, output=None if known else NO_FUNCTION)
+            turn.calls[piece.index] = call
             turn.call_scribe.write(call.opening(self.run))
         if entry := call.read(piece.arguments):
             turn.call_scribe.write(entry)
@@ -250,10 +287,10 @@ class Executor:
         await scribe.flushed()
         assert scribe.step is not None
         arguments = {call.id: call.arguments for call in calls if call.tool is not None}
-        waits = any(call.tool is None for call in calls)
+        waits = any(call.waits for call in calls)
         report = progress.require_action if waits else progress.finish_tool_step
         whole = [call.whole(details[call.id]) for call in calls]
-        await self.writer.run(partial(report, self.run, scribe.step, whole, arguments, turn.used()))
+        await self.pen.write(partial(report, self.run, scribe.step, whole, arguments, turn.used()))
         return waits
 
     async def _execute(self, call: Call, scribe: CallScribe) -> Details:
@@ -272,6 +309,6 @@ class Executor:
             await turn.message.break_off()
         if turn.call_scribe is not None:
             await turn.call_scribe.flushed()
-        await self.writer.run(
+        await self.pen.write(
             partial(progress.stop_short, self.run, run_reason, message_reason, turn.used() if turn.finish else None)
         )

@@ -18,9 +18,9 @@ from assistants.clock import now
 from assistants.failpoints import failpoint, failpoint_on_commit
 from assistants.models import Message, MessageStatus, Role
 from runs import story
-from runs.models import Run, RunStatus, RunStep, StepStatus, StepType
+from runs.models import HELD, Run, RunStatus, RunStep, StepStatus, StepType
 from runs.story import Piece
-from runs.transitions import Usage, close_step, end_run, fresh
+from runs.transitions import Ending, Usage, close_step, end_run, fresh
 from streaming import journal
 from streaming.journal import Draft
 
@@ -123,9 +123,7 @@ def complete(run: Run, opened: OpenMessage, content: Sequence[Mapping[str, Any]]
         hold(run)
         drafts = _finish_message(run, opened, content, usage)
         failpoint("message.completed.before_run")
-        ended = end_run(run, RunStatus.COMPLETED, only_from=[RunStatus.IN_PROGRESS], epoch=run.epoch, before=drafts)
-        if not ended:
-            raise Fenced(run.pk)
+        _end(run, Ending(RunStatus.COMPLETED), [RunStatus.IN_PROGRESS], drafts)
 
 
 def _finish_message(run: Run, opened: OpenMessage, content: Sequence[Mapping[str, Any]], usage: Usage) -> list[Draft]:
@@ -201,33 +199,28 @@ def _set_calls(step: RunStep, calls: Sequence[Mapping[str, Any]], arguments: Map
     step.usage = usage
 
 
-def fail(run: Run, code: str, message: str) -> None:
-    _end(run, RunStatus.FAILED, only_from=[RunStatus.IN_PROGRESS], last_error={"code": code, "message": message})
+def fail(run: Run, code: str, message: str, usage: Usage | None = None) -> None:
+    error = {"code": code, "message": message}
+    _end(run, Ending(RunStatus.FAILED, last_error=error, usage=usage), [RunStatus.IN_PROGRESS])
 
 
-def cancel(run: Run) -> None:
-    _end(run, RunStatus.CANCELLED, only_from=[RunStatus.CANCELLING])
+def cancel(run: Run, usage: Usage | None = None) -> None:
+    _end(run, Ending(RunStatus.CANCELLED, usage=usage), [RunStatus.CANCELLING])
 
 
-def expire(run: Run) -> None:
-    _end(run, RunStatus.EXPIRED)
+def expire(run: Run, usage: Usage | None = None) -> None:
+    _end(run, Ending(RunStatus.EXPIRED, usage=usage), HELD)
 
 
 def stop_short(run: Run, run_reason: str, message_reason: str, usage: Usage | None) -> None:
     """`incomplete`: a token limit or the content filter (contract 2.9)."""
-    _end(
-        run,
-        RunStatus.INCOMPLETE,
-        only_from=[RunStatus.IN_PROGRESS],
-        incomplete_reason=run_reason,
-        message_reason=message_reason,
-        usage=usage,
-    )
+    ending = Ending(RunStatus.INCOMPLETE, incomplete_reason=run_reason, message_reason=message_reason, usage=usage)
+    _end(run, ending, [RunStatus.IN_PROGRESS])
 
 
-def _end(run: Run, status: RunStatus, **how: Any) -> None:
+def _end(run: Run, ending: Ending, only_from: Sequence[RunStatus], before: Sequence[Draft] = ()) -> None:
     with transaction.atomic(savepoint=False):
-        if end_run(run, status, epoch=run.epoch, **how):
+        if end_run(run, ending, only_from=only_from, epoch=run.epoch, before=before):
             return
         hold(run)  # says why: a cancel came first, or the run is not ours
         raise Fenced(run.pk)

@@ -29,7 +29,7 @@ from assistants.kept import kept
 from assistants.models import FileStatus, VectorStoreFile
 from runs import recovery, story
 from runs.models import ACTIVE, HELD, Run, RunStatus, Worker
-from runs.transitions import end_run, expire_run, fresh
+from runs.transitions import Ending, end_run, expire_run, fresh
 from runs.writer import passing
 from streaming import journal
 
@@ -115,7 +115,7 @@ def claim_one(run: Run, worker_id: str) -> Run | None:
             return None
         if run.status == RunStatus.CANCELLING:
             # Nobody who worked on it is left; `_interrupted` looked at the lease.
-            end_run(run, RunStatus.CANCELLED, only_from=[RunStatus.CANCELLING], epoch=run.epoch)
+            end_run(run, Ending(RunStatus.CANCELLED), only_from=[RunStatus.CANCELLING], epoch=run.epoch)
             return None
         if run.status == RunStatus.QUEUED:
             return _start(run, worker_id)
@@ -167,13 +167,8 @@ def _take_over(run: Run, worker_id: str) -> Run | None:
 
 
 def _give_up(run: Run, message: str) -> None:
-    end_run(
-        run,
-        RunStatus.FAILED,
-        only_from=[RunStatus.IN_PROGRESS],
-        epoch=run.epoch,
-        last_error={"code": "server_error", "message": message},
-    )
+    failed = Ending(RunStatus.FAILED, last_error={"code": "server_error", "message": message})
+    end_run(run, failed, only_from=[RunStatus.IN_PROGRESS], epoch=run.epoch)
 
 
 def beat(worker_id: str, runs: Sequence[Run], draining: bool = False) -> tuple[list[str], list[str]]:

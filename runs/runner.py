@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -171,7 +172,10 @@ class Runner:
     async def _beat(self) -> None:
         held = dict(self.executors)
         runs = [executor.run for executor in held.values()]
+        asked_at = time.monotonic()
         cancelled, lost = await self.writer.run(partial(queue.beat, self.id, runs, self.stopping))
+        for executor in held.values():
+            executor.pen.held_at = asked_at  # lost or not, it has been asked
         for run_id in cancelled:
             self.cancel(run_id)
         for run_id in lost:

@@ -6,9 +6,12 @@ So a reader of a quick model is never behind by more than one commit, and a slow
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
+
+from django.conf import settings
 
 from runs import progress
 from runs.citations import CitationReader
@@ -19,22 +22,53 @@ from runs.transitions import Usage
 from runs.writer import Writer
 
 
-class Scribe:
-    """The pump that both kinds of step share: `_append` is called with nothing under way and must take what waits."""
+class Pen:
+    """What one run is written with. It knows since when nothing has told that the run is still this worker's."""
 
     def __init__(self, run: Run, writer: Writer) -> None:
         self.run = run
         self.writer = writer
+        self.held_at = time.monotonic()
+
+    async def write[T](self, work: Callable[[], T], *, urgent: bool = True) -> T:
+        asked_at = time.monotonic()
+        result = await self.writer.run(work, urgent=urgent)
+        self.held_at = max(self.held_at, asked_at)
+        return result
+
+    async def check(self) -> None:
+        """Asks whether the run is still ours, if that was not heard for two thirds of the lease.
+
+        By this process's own clock, which no pause and no wrong time can fool. Raises Fenced or CancelRequested.
+        """
+        if time.monotonic() - self.held_at > settings.KUMOS_LEASE_SECONDS * 2 / 3:
+            await self.write(partial(progress.hold, self.run))
+
+
+class Scribe:
+    """The pump that both kinds of step share: `_append` is called with nothing under way and must take what waits.
+
+    `failed` is called with what an append raised, at once: the model may be silent for long.
+    """
+
+    def __init__(self, run: Run, pen: Pen, failed: Callable[[Exception], None]) -> None:
+        self.run = run
+        self.pen = pen
+        self.failed = failed
         self._pump: asyncio.Task[None] | None = None
 
     def _kick(self) -> None:
         if self._pump is not None:
             if not self._pump.done():
                 return
-            self._pump.result()  # an append failed: whoever writes learns it here
+            self._pump.result()  # raises what an append raised: there is nothing more to write
         self._pump = asyncio.create_task(self._drain())
-        # Or nobody does, because the run has ended otherwise.
-        self._pump.add_done_callback(lambda pump: pump.cancelled() or pump.exception())
+        self._pump.add_done_callback(self._pumped)
+
+    def _pumped(self, pump: asyncio.Task[None]) -> None:
+        error = None if pump.cancelled() else pump.exception()
+        if isinstance(error, Exception):
+            self.failed(error)
 
     async def _drain(self) -> None:
         while self._waiting():
@@ -62,8 +96,10 @@ class Scribe:
 class MessageScribe(Scribe):
     """Writes a message, which is opened with its first text."""
 
-    def __init__(self, run: Run, writer: Writer, sources: Mapping[tuple[int, int], str]) -> None:
-        super().__init__(run, writer)
+    def __init__(
+        self, run: Run, pen: Pen, failed: Callable[[Exception], None], sources: Mapping[tuple[int, int], str]
+    ) -> None:
+        super().__init__(run, pen, failed)
         self.opened: OpenMessage | None = None
         self._reader = CitationReader(sources)
         self._pieces: list[Piece] = []
@@ -84,7 +120,7 @@ class MessageScribe(Scribe):
     async def _append(self) -> None:
         pieces, self._pieces = self._pieces, []
         if self.opened is None:
-            self.opened = await self.writer.run(partial(progress.open_message, self.run, pieces))
+            self.opened = await self.pen.write(partial(progress.open_message, self.run, pieces))
         else:
             work = partial(
                 progress.say,
@@ -94,7 +130,7 @@ class MessageScribe(Scribe):
                 first=not self._streamed,
                 annotations=self._annotations,
             )
-            await self.writer.run(work, urgent=not self._streamed)
+            await self.pen.write(work, urgent=not self._streamed)
         self._streamed = True
         self._annotations += sum(piece.annotation is not None for piece in pieces)
 
@@ -103,7 +139,7 @@ class MessageScribe(Scribe):
         await self.break_off()
         assert self.opened is not None
         ending = progress.complete if last else progress.finish_message
-        await self.writer.run(partial(ending, self.run, self.opened, self._reader.content(), usage))
+        await self.pen.write(partial(ending, self.run, self.opened, self._reader.content(), usage))
 
     async def break_off(self) -> None:
         """Logs all text, for a message that is about to end."""
@@ -117,8 +153,8 @@ class MessageScribe(Scribe):
 class CallScribe(Scribe):
     """Writes the calls of one turn into one tool step: `entries` as in contract 3.5–3.7."""
 
-    def __init__(self, run: Run, writer: Writer) -> None:
-        super().__init__(run, writer)
+    def __init__(self, run: Run, pen: Pen, failed: Callable[[Exception], None]) -> None:
+        super().__init__(run, pen, failed)
         self.step: RunStep | None = None
         self._entries: list[dict[str, Any]] = []
 
@@ -134,9 +170,9 @@ class CallScribe(Scribe):
     async def _append(self) -> None:
         entries, self._entries = self._entries, []
         if self.step is None:
-            self.step = await self.writer.run(partial(progress.open_tool_step, self.run, entries))
+            self.step = await self.pen.write(partial(progress.open_tool_step, self.run, entries))
         else:
-            await self.writer.run(partial(progress.report_calls, self.run, self.step.pk, entries), urgent=False)
+            await self.pen.write(partial(progress.report_calls, self.run, self.step.pk, entries), urgent=False)
 
 
 def _joined(last: dict[str, Any], entry: Mapping[str, Any]) -> bool:

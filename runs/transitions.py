@@ -121,7 +121,7 @@ def cancel_run(run: Run) -> Run:
         if run.lease_until is not None:
             bell.ring_runner("run.cancel", run_id=run.pk)
         else:
-            end_run(run, RunStatus.CANCELLED, only_from=[RunStatus.CANCELLING])
+            end_run(run, Ending(RunStatus.CANCELLED), only_from=[RunStatus.CANCELLING])
     return fresh(run)
 
 
@@ -174,7 +174,7 @@ def expire_overdue(run: Run) -> Run:
 
 
 def expire_run(run: Run) -> bool:
-    return end_run(run, RunStatus.EXPIRED, only_from=ACTIVE)
+    return end_run(run, Ending(RunStatus.EXPIRED), only_from=ACTIVE)
 
 
 # Ending runs ----------------------------------------------------------------------------------------------------------
@@ -200,44 +200,53 @@ STAMP_AT_END = {
 STEP_ERRORS = ("server_error", "rate_limit_exceeded")
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ends (contract 2.9). `usage` is that of the open step, `message_reason` why an open message ends."""
+
+    status: RunStatus
+    last_error: Mapping[str, str] | None = None
+    incomplete_reason: str = ""
+    message_reason: str = ""
+    usage: Usage | None = None
+
+
 def end_run(
     run: Run,
-    status: RunStatus,
+    ending: Ending,
     *,
     only_from: Iterable[RunStatus] = HELD,
     epoch: int | None = None,
-    last_error: Mapping[str, str] | None = None,
-    incomplete_reason: str = "",
-    message_reason: str = "",
-    usage: Usage | None = None,
     before: Sequence[Draft] = (),
 ) -> bool:
-    """Ends the run as `status` with what is open in it (table of contract 2.9). False if the guard did not hold.
+    """Ends the run with what is open in it; `before` are events that come first. False if the guard did not hold.
 
-    `epoch` is the fence of a worker. `usage` is that of the open step; `before` are events that come first.
+    `epoch` is the fence of a worker.
     """
     with transaction.atomic(savepoint=False):
         moment = now()
-        changes: dict[str, Any] = {"status": status, "required_action": None, "lease_until": None, "worker_id": ""}
-        changes |= {"last_error": last_error, "incomplete_reason": incomplete_reason}
-        if status in STAMP_AT_END:
-            changes[STAMP_AT_END[status]] = moment
+        changes: dict[str, Any] = {"status": ending.status, "last_error": ending.last_error}
+        changes |= {"incomplete_reason": ending.incomplete_reason, "required_action": None}
+        changes |= {"lease_until": None, "worker_id": ""}
+        if ending.status in STAMP_AT_END:
+            changes[STAMP_AT_END[ending.status]] = moment
         guard = Run.objects.filter(pk=run.pk, status__in=list(only_from))
         if not (guard if epoch is None else guard.filter(epoch=epoch)).update(**changes):
             return False
         ended = fresh(run)
-        drafts = [*before, *_end_open_work(ended, message_reason or MESSAGE_AT_END.get(status, ""), moment, usage)]
-        failpoint("run.ended.before_commit")
-        failpoint_on_commit("run.ended.before_publish")
+        drafts = [*before, *_end_open_work(ended, ending, moment)]
         ended.usage = total_usage(ended)
         ended.save(update_fields=["usage"])
         Thread.objects.filter(pk=ended.thread_id, active_run_id=ended.pk).update(active_run_id=None)
         journal.append(ended.thread_id, [*drafts, story.run_event(ended)])
+        failpoint("run.ended.before_commit")
+        failpoint_on_commit("run.ended.before_publish")
     return True
 
 
-def _end_open_work(run: Run, reason: str, moment: datetime, usage: Usage | None) -> list[Draft]:
+def _end_open_work(run: Run, ending: Ending, moment: datetime) -> list[Draft]:
     drafts = []
+    reason = ending.message_reason or MESSAGE_AT_END.get(ending.status, "")
     for message in Message.objects.filter(run_id=run.pk, status=MessageStatus.IN_PROGRESS):
         end_message(message, run, reason, moment)
         drafts.append(story.message_event(message, run))
@@ -246,7 +255,7 @@ def _end_open_work(run: Run, reason: str, moment: datetime, usage: Usage | None)
         step.last_error = run.last_error if run.status == RunStatus.FAILED else None
         if step.last_error and step.last_error["code"] not in STEP_ERRORS:
             step.last_error = {**step.last_error, "code": "server_error"}
-        step.usage = usage or step.usage
+        step.usage = ending.usage or step.usage
         close_step(step, STEP_AT_END[RunStatus(run.status)], moment)
         drafts.append(story.step_event(step, run))
     return drafts

@@ -127,6 +127,33 @@ def test_after_the_outputs_the_run_goes_on(alice: ApiClient, model: Model, write
     assert [message["content"] for message in told if message["role"] == "tool"] == ["rain", "snow"]
 
 
+def test_a_function_that_nobody_has_is_answered_here(alice: ApiClient, model: Model, writer: Writer) -> None:
+    """The model made it up: a client that was asked for it would have no answer, and its run would expire."""
+    model.will(call("get_tides", '{"at":', '"noon"}'), finish="tool_calls")
+    model.will("I cannot tell.")
+    _, run = ask(alice, "Hello", model="m", tools=[GET_WEATHER])
+    assert worked(run, writer).status == "completed"
+    check(alice, run)
+    step = run.steps.get(type="tool_calls")
+    (made,) = step.step_details["tool_calls"]
+    assert (step.status, made["function"]["arguments"]) == ("completed", '{"at":"noon"}')
+    assert made["function"]["output"].startswith("Error: ")
+    asked = model.requests[1]["messages"]
+    assert asked[-2]["tool_calls"][0]["function"]["name"] == "get_tides"
+    assert (asked[-1]["role"], asked[-1]["content"]) == ("tool", made["function"]["output"])
+
+
+def test_beside_one_that_the_client_has_it_is_not_asked_for(alice: ApiClient, model: Model, writer: Writer) -> None:
+    model.will(call("get_tides", "{}", index=0), call("get_weather", "{}", index=1), finish="tool_calls")
+    _, run = ask(alice, "Hello", model="m", tools=[GET_WEATHER])
+    assert worked(run, writer).status == "requires_action"
+    submit(alice, run)
+    assert worked(run, writer).status == "completed"
+    check(alice, run)
+    outputs = [one["content"] for one in model.requests[1]["messages"] if one["role"] == "tool"]
+    assert [outputs[0].startswith("Error: "), outputs[1]] == [True, "rain"]
+
+
 def test_calls_of_one_turn_share_a_step(alice: ApiClient, model: Model, writer: Writer) -> None:
     model.will(
         call("get_weather", '{"city":', '"Rome"}', id="call_r"),

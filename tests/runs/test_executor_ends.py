@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import NoReturn
 
 import pytest
+from pytest_django.fixtures import Settings
 
 from assistants.clock import now
 from assistants.models import Message, Thread, VectorStore
@@ -16,6 +17,7 @@ from runs import progress, queue, transitions
 from runs.completers.openai_compatible import close_client
 from runs.executor import Executor, Stop
 from runs.models import Run
+from runs.scribe import Pen
 from runs.writer import Writer
 from streaming import journal
 from streaming.models import Event
@@ -65,29 +67,52 @@ def test_a_cancel_reaches_the_worker_by_bell(alice: ApiClient, model: Model, wri
 
 
 def test_a_cancel_reaches_the_worker_with_its_next_flush(alice: ApiClient, model: Model, writer: Writer) -> None:
-    """No bell and no beat: the database alone says it."""
-    more, again = threading.Event(), threading.Event()
-    model.will("Once ", more, "upon ", again, "a ", threading.Event())
+    """No bell and no beat: the database alone says it, and at once, though the model falls silent."""
+    more, silence = threading.Event(), threading.Event()
+    model.will("Once ", more, "upon ", silence)
     _, run = ask(alice, "Hello", model="m")
 
     async def work(live: Live) -> None:
-        def refused() -> bool:
-            assert live.executor._turn is not None
-            assert live.executor._turn.message is not None
-            pump = live.executor._turn.message._pump
-            return pump is not None and pump.done() and pump.exception() is not None
-
         task = await live.start()
         await live.until(DELTA)
         await asyncio.to_thread(lambda: transitions.cancel_run(Run.objects.get(pk=run.pk)))
         more.set()
-        await until(refused, on_loop=True)
-        again.set()  # whoever writes next learns it
         await task
 
     assert live(run, writer, work).status == "cancelled"
+    silence.set()
     assert Message.objects.get(run_id=run.pk).text == "Once "
-    check(alice, run)
+    usage = check(alice, run)[run.pk]["usage"]
+    assert usage["prompt_tokens"] > 0, "what the model had no time to report is estimated"
+    assert usage["completion_tokens"] > 0
+
+
+def test_a_worker_that_heard_nothing_of_its_run_asks_before_it_reads_on(
+    alice: ApiClient, model: Model, writer: Writer, settings: Settings
+) -> None:
+    """By its own clock: the database was away, or the process was frozen, for two thirds of the lease."""
+    _, run = ask(alice, "Hello")
+    mine = queue.claim_one(Run.objects.get(pk=run.pk), "worker_a")
+    assert mine is not None
+    pen = Pen(mine, writer)
+
+    def lease() -> datetime | None:
+        return Run.objects.values_list("lease_until", flat=True).get(pk=run.pk)
+
+    run_async(pen.check)
+    assert lease() == mine.lease_until, "it was heard of a moment ago"
+    pen.held_at -= settings.KUMOS_LEASE_SECONDS * 0.7
+    run_async(pen.check)
+    renewed = lease()
+    assert renewed is not None
+    assert mine.lease_until is not None
+    assert renewed > mine.lease_until
+    run_async(pen.check)
+    assert lease() == renewed
+    Run.objects.filter(pk=run.pk).update(epoch=7)
+    pen.held_at -= settings.KUMOS_LEASE_SECONDS * 0.7
+    with pytest.raises(progress.Fenced):
+        run_async(pen.check)
 
 
 def test_a_cancel_while_the_last_words_are_written(alice: ApiClient, model: Model, writer: Writer) -> None:

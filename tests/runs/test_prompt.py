@@ -72,7 +72,7 @@ def messages_of(run: Run) -> list[Any]:
 
 def test_instructions_then_the_thread_in_order(alice: ApiClient) -> None:
     thread, first = ask(alice, "One")
-    transitions.end_run(first, RunStatus.FAILED, only_from=ACTIVE)
+    transitions.end_run(first, transitions.Ending(RunStatus.FAILED), only_from=ACTIVE)
     alice.make(f"/threads/{thread.pk}/messages", {"role": "assistant", "content": "Two"})
     parts = [
         {"type": "text", "text": "Three"},

@@ -34,7 +34,8 @@ def error_of(response: Any) -> tuple[int, str, str | None, str | None]:
 
 
 def end(run_id: str) -> None:
-    assert transitions.end_run(Run.objects.get(pk=run_id), RunStatus.FAILED, only_from=[RunStatus.QUEUED])
+    failed = transitions.Ending(RunStatus.FAILED)
+    assert transitions.end_run(Run.objects.get(pk=run_id), failed, only_from=[RunStatus.QUEUED])
 
 
 def test_a_run_shows_every_field_with_its_default(alice: ApiClient, thread_id: str, assistant_id: str) -> None:
