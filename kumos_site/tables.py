@@ -36,13 +36,15 @@ def alone() -> Iterator[None]:
     """Holds the lock of the database: in PostgreSQL itself, for SQLite beside the file, which is on this host."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            # It may have to wait for the other's migrations, and they for nothing.
+            # Others may be at it for longer than a statement may take.
             cursor.execute("SET statement_timeout = 0")
             cursor.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
-        try:
-            yield
-        finally:
-            connection.close()  # its lock ends with it, and so does the time-out that it had lost
+            try:
+                yield
+            finally:
+                # The connection may go back to a pool, and live on.
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [ADVISORY_LOCK])
+                cursor.execute("RESET statement_timeout")
         return
     with (settings.DATA_DIR / "setup.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -33,12 +34,13 @@ class KumosProcess:
 
     key = KEY
 
-    def __init__(self, data_dir: Path, **settings: str) -> None:
+    def __init__(self, data_dir: Path, *, command: Sequence[str] = ("serve",), **settings: str) -> None:
         self.data_dir = data_dir
+        self.command = command
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.settings = {"KUMOS_SCRIPTED_TOKENS_PER_SECOND": "60", "KUMOS_DRAIN_SECONDS": "5", **settings}
-        self.log = data_dir / "serve.log"
+        self.log = data_dir / ("serve.log" if command == ("serve",) else f"{'-'.join(command)}-{self.port}.log")
         self.temporary = data_dir / "tmp"  # where it was killed, its temporary files stay
         self.temporary.mkdir(exist_ok=True)
         self.process: subprocess.Popen[bytes] | None = None
@@ -55,7 +57,7 @@ class KumosProcess:
         """Returns when the server is ready."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve"],
+                [sys.executable, "manage.py", *self.command],
                 cwd=ROOT,
                 env=self.environment(),
                 stdout=log,
@@ -64,8 +66,8 @@ class KumosProcess:
         give_up_at = time.monotonic() + START_SECONDS
         try:
             while not self.answers():
-                assert self.process.poll() is None, f"serve ended with {self.process.returncode}:\n{self.output()}"
-                assert time.monotonic() < give_up_at, f"serve is not ready:\n{self.output()}"
+                assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.output()}"
+                assert time.monotonic() < give_up_at, f"it is not ready:\n{self.output()}"
                 time.sleep(0.05)
         except BaseException:
             self.kill()
@@ -122,7 +124,7 @@ class KumosProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise AssertionError(f"serve does not stop:\n{self.output()}") from None
+            raise AssertionError(f"it does not stop:\n{self.output()}") from None
 
     def restart(self) -> None:
         """Whatever it takes, on the same data and port."""
@@ -134,3 +136,17 @@ class KumosProcess:
         """Resident bytes of the process."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+class KumosWorker(KumosProcess):
+    """A `manage.py runworker`. It has no port; it says when it is ready."""
+
+    def __init__(self, data_dir: Path, **settings: str) -> None:
+        super().__init__(data_dir, command=("runworker",), **settings)
+
+    def start(self) -> None:
+        self.told = len(self.output()) if self.log.exists() else 0
+        super().start()
+
+    def answers(self) -> bool:
+        return "is ready" in self.output()[self.told :]
