@@ -6,6 +6,7 @@ Contract 1.1 and 4.3. The key's project is the only one a request can reach (P10
 from __future__ import annotations
 
 import base64
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.contrib.auth import get_user
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db.models import Q
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
@@ -24,7 +26,6 @@ from assistants.models import ApiKey, Project
 from assistants.models.project import digest_of
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser
     from rest_framework.request import Request
     from rest_framework.views import APIView
 
@@ -45,11 +46,17 @@ OLD_BETA = (
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The project a request acts in, and on whose behalf: a key or a person."""
+    """The project a request acts in, and on whose behalf: a key, or a person who is logged in with a session."""
 
     project: Project
     key: ApiKey | None = None
     user: AbstractBaseUser | None = None
+    session_key: str = ""
+
+    @property
+    def owner(self) -> str:
+        """Who is counted where something is limited: the key, or the person."""
+        return self.key.pk if self.key else f"user {self.user.pk if self.user else ''}"
 
 
 def bearer(header: str) -> str:
@@ -89,14 +96,20 @@ def by_key(secret: str) -> Principal:
     return Principal(key.project, key=key)
 
 
-def by_session(request: HttpRequest) -> Principal | None:
-    if settings.SESSION_COOKIE_NAME not in request.COOKIES:
-        return None
-    if not hasattr(request, "session"):  # /v1 runs without the page's middleware
-        store = import_module(settings.SESSION_ENGINE).SessionStore
-        request.session = store(request.COOKIES[settings.SESSION_COOKIE_NAME])
+def user_of(request: HttpRequest, session_key: str) -> AbstractBaseUser | None:
+    """Who is logged in; `request` gets the session, which /v1 has no middleware for."""
+    if not hasattr(request, "session"):
+        request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
     user = get_user(request)
-    if not user.is_authenticated or not user.is_active:
+    return user if isinstance(user, AbstractBaseUser) and user.is_active else None
+
+
+def by_session(request: HttpRequest) -> Principal | None:
+    session_key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+    if session_key is None:
+        return None
+    user = user_of(request, session_key)
+    if user is None:
         return None
     refused = CSRFCheck(lambda _: None)  # type: ignore[arg-type]
     refused.process_request(request)
@@ -107,7 +120,20 @@ def by_session(request: HttpRequest) -> Principal | None:
     project = (projects.filter(pk=wanted) if wanted else projects).first()
     if project is None:
         raise ApiError("You are not a member of a project. Ask an administrator to add you to one.", status=403)
-    return Principal(project, user=user)
+    return Principal(project, user=user, session_key=session_key)
+
+
+def still_allowed(principals: Collection[Principal]) -> set[Principal]:
+    """Those of `principals` whose key or session would still be accepted. One query for all keys."""
+    keys = [principal.key.pk for principal in principals if principal.key]
+    usable = set(ApiKey.objects.usable(clock.now()).filter(pk__in=keys).values_list("pk", flat=True))
+    return {who for who in principals if (who.key.pk in usable if who.key else still_member(who))}
+
+
+def still_member(person: Principal) -> bool:
+    """Whether somebody's session lives, and he is still of the project."""
+    user = user_of(HttpRequest(), person.session_key)
+    return user is not None and person.project.memberships.filter(user_id=user.pk).exists()
 
 
 def check_beta_header(request: HttpRequest) -> None:

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 INVALID_REQUEST = "invalid_request_error"
 SERVER_FAULT = "The server had an error processing your request. Sorry about that! You can retry your request."
+OVERLOADED = "The server is overloaded or not ready yet."
 BROKEN_JSON = (
     "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library"
     " correctly. The API expects a JSON payload, but what was sent was not valid JSON.)"
@@ -114,7 +115,7 @@ def api_error(error: Exception, request: HttpRequest) -> ApiError:
     if isinstance(error, OperationalError):
         logger.warning("database not available (%s): %s", request_id, error)
         return ApiError(
-            "The server is overloaded or not ready yet.",
+            OVERLOADED,
             status=503,
             type="server_error",
             headers={"Retry-After": "1", "x-should-retry": "true"},

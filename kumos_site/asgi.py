@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from io import BytesIO
 from typing import IO, Any
 
@@ -29,6 +30,7 @@ from django.utils.http import parse_header_parameters
 
 from assistants.errors import ApiError, error_response
 from assistants.headers import OpenAIHeadersMiddleware, is_api
+from streaming.sse import EventStream
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -122,7 +124,8 @@ class PageHandler(ASGIHandler):
         if isinstance(response, FileResponse) and response.file_to_stream is not None:
             # Django would read a file as a whole before its first byte is sent.
             response.streaming_content = blocks(response.file_to_stream.read, BLOCK_BYTES)
-        await super().send_response(response, send)
+        async with response.seat.occupied() if isinstance(response, EventStream) else nullcontext():
+            await super().send_response(response, send)
 
 
 async def blocks(read: Callable[[int], bytes], size: int) -> AsyncIterator[bytes]:

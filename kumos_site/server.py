@@ -25,7 +25,7 @@ from assistants import bell
 from kumos_site import drain, intake, spool
 from kumos_site.asgi import BODY
 from runs.engine import Engine
-from streaming import follow
+from streaming import follow, seats
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +86,7 @@ class Server(DaphneServer):  # type: ignore[misc]
         bell.attach(loop)
         self._spool = spool.occupy(settings.FILE_UPLOAD_TEMP_DIR)
         self.http_factory.buildProtocol = self._connection
+        self._watch = loop.create_task(seats.watch())
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop)
         if self._engine is not None:

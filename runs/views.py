@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from rest_framework.request import Request
 
 from assistants.answers import POLL_HEADERS, Answer, Page
+from assistants.authentication import Principal
 from assistants.conversation import find_thread
 from assistants.errors import ApiError, not_found
 from assistants.models import Assistant
@@ -40,7 +42,8 @@ from runs.serializers import (
 )
 from runs.tools import registry
 from runs.transitions import Created
-from streaming import sse
+from streaming import seats, sse
+from streaming.seats import Seat
 from streaming.sse import EventStream
 
 logger = logging.getLogger(__name__)
@@ -123,15 +126,24 @@ class RunViewSet(ResourceViewSet):
             raise not_found("run", run_id)
         return transitions.expire_overdue(run)
 
+    def seat(self, data: Mapping[str, Any]) -> AbstractContextManager[Seat | None]:
+        """A seat for the stream, if one is asked for: taken before there is anything to stream."""
+        assert isinstance(self.request.auth, Principal)
+        return seats.taken(self.request.auth, wanted=bool(data.get("stream")))
+
     def answer(
-        self, created: Created, stream: bool | None, *, with_thread: bool = False
+        self, created: Created, seat: Seat | None, *, with_thread: bool = False
     ) -> Answer[RunObject] | EventStream:
-        if not stream:
+        if seat is None:
             return Answer(run_object(created.run), headers=POLL_HEADERS)
         start = sse.RunCursor(
-            thread_id=created.run.thread_id, run_id=created.run.pk, seq=created.cursor, with_thread=with_thread
+            thread_id=created.run.thread_id,
+            run_id=created.run.pk,
+            seq=created.cursor,
+            with_thread=with_thread,
+            one_turn=True,
         )
-        return EventStream(sse.run_frames(start))
+        return EventStream(sse.run_frames(start), seat)
 
     def list(self, request: Request, thread_id: str) -> Answer[Page[RunObject]]:
         thread = find_thread(self.project, thread_id)
@@ -146,8 +158,8 @@ class RunViewSet(ResourceViewSet):
         assistant = self.assistant(data["assistant_id"])
         run = new_run(assistant, data, included(request))
         run.thread = thread
-        created = transitions.create_run(thread, run, data.get("additional_messages") or ())
-        return self.answer(created, data.get("stream"))
+        with self.seat(data) as seat:
+            return self.answer(transitions.create_run(thread, run, data.get("additional_messages") or ()), seat)
 
     @takes(ThreadRunInput, query=INCLUDE)
     def create_with_thread(self, request: Request) -> Answer[RunObject] | EventStream:
@@ -155,10 +167,11 @@ class RunViewSet(ResourceViewSet):
         data = self.body()
         assistant = self.assistant(data["assistant_id"])
         run = new_run(assistant, data, included(request))
-        created = transitions.create_thread_and_run(
-            self.project, data.get("thread") or {}, run, data.get("tool_resources")
-        )
-        return self.answer(created, data.get("stream"), with_thread=True)
+        with self.seat(data) as seat:
+            created = transitions.create_thread_and_run(
+                self.project, data.get("thread") or {}, run, data.get("tool_resources")
+            )
+            return self.answer(created, seat, with_thread=True)
 
     def retrieve(self, request: Request, thread_id: str, run_id: str) -> Answer[RunObject]:
         return Answer(run_object(self.find(thread_id, run_id)), headers=POLL_HEADERS)
@@ -176,7 +189,8 @@ class RunViewSet(ResourceViewSet):
     def submit_tool_outputs(self, request: Request, thread_id: str, run_id: str) -> Answer[RunObject] | EventStream:
         run = self.find(thread_id, run_id)
         data = self.body()
-        return self.answer(transitions.submit_tool_outputs(run, data["tool_outputs"]), data.get("stream"))
+        with self.seat(data) as seat:
+            return self.answer(transitions.submit_tool_outputs(run, data["tool_outputs"]), seat)
 
     @takes(query=INCLUDE)
     def steps(self, request: Request, thread_id: str, run_id: str) -> Answer[Page[StepObject]]:

@@ -22,6 +22,7 @@ from assistants.failpoints import failpoint
 from streaming.follow import Draining, ThreadDeleted, follow
 from streaming.journal import Entry
 from streaming.models import TERMINAL_RUN_EVENTS
+from streaming.seats import Seat
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class RunCursor:
     """Where a stream of one run goes on. `last_name` is the run's last event up to `seq`, "" before its first.
 
     `with_thread` lets the thread's own events through too: `thread.created` opens the stream of POST /threads/runs.
+    `one_turn`: ends with the next `requires_action`, whatever follows it: the answer to a POST.
     """
 
     thread_id: str
@@ -54,6 +56,7 @@ class RunCursor:
     seq: int
     last_name: str = ""
     with_thread: bool = False
+    one_turn: bool = False
 
 
 async def run_frames(start: RunCursor) -> AsyncGenerator[bytes]:
@@ -66,13 +69,24 @@ async def run_frames(start: RunCursor) -> AsyncGenerator[bytes]:
             if isinstance(batch, bytes):
                 yield batch
                 continue
-            mine = [entry for entry in batch if entry.run_id in runs]
+            mine: Sequence[Entry] = [entry for entry in batch if entry.run_id in runs]
+            if start.one_turn:
+                mine = first_turn(mine)
             if mine:
                 last_name = mine[-1].name
                 yield b"".join([entry.frame for entry in mine])
-            if last_name in TERMINAL_RUN_EVENTS or (last_name == REQUIRES_ACTION and not batch):
+            nothing_follows = start.one_turn or not batch
+            if last_name in TERMINAL_RUN_EVENTS or (last_name == REQUIRES_ACTION and nothing_follows):
                 yield DONE
                 return
+
+
+def first_turn(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Up to the first `requires_action`, which somebody may have answered before it was read."""
+    for index, entry in enumerate(entries, start=1):
+        if entry.name == REQUIRES_ACTION:
+            return entries[:index]
+    return entries
 
 
 async def thread_frames(thread_id: str, cursor: int) -> AsyncGenerator[bytes]:
@@ -111,16 +125,21 @@ async def _batches(
 
 
 class EventStream(StreamingHttpResponse):
-    """The answer that consists of `frames`.
+    """The answer that consists of `frames`, for whoever has the `seat`.
 
     `whole` is False where deltas that the reader asked for are no longer kept: then a header tells it so (3.10).
     """
 
-    def __init__(self, frames: AsyncIterator[bytes], *, whole: bool = True) -> None:
+    def __init__(self, frames: AsyncIterator[bytes], seat: Seat, *, whole: bool = True) -> None:
         headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
         if not whole:
             headers["Last-Event-ID"] = "earliest"
         super().__init__(frames, content_type="text/event-stream; charset=utf-8", headers=headers)
+        self.seat = seat
+
+    def close(self) -> None:
+        super().close()
+        self.seat.leave()
 
 
 def cursor_of(request: HttpRequest, newest: int) -> int | None:

@@ -6,30 +6,42 @@ from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse
 from rest_framework.exceptions import MethodNotAllowed
 
-from assistants.authentication import authenticate
+from assistants.authentication import Principal, authenticate
 from assistants.conversation import find_thread
 from assistants.errors import error_response, not_found
 from assistants.models import Thread
 from assistants.parsers import check_address
 from assistants.serializers.fields import Integer
 from assistants.views.resource import takes
-from streaming import journal, sse
+from streaming import journal, seats, sse
 
 CURSOR = {"starting_after": Integer(min=0, max=None, required=False)}
 
 
-def thread_of(request: HttpRequest, thread_id: str) -> Thread:
-    """The thread, if the request may see it. Raises ApiError 400, 401 or 404."""
+def reader_of(request: HttpRequest) -> Principal:
+    """Raises ApiError 400 or 401."""
     if request.method != "GET":
         raise MethodNotAllowed(request.method or "")
-    project = authenticate(request).project
+    principal = authenticate(request)
     check_address(request.path)
-    return find_thread(project, thread_id)
+    return principal
 
 
-def open_run(request: HttpRequest, thread_id: str, run_id: str) -> tuple[sse.RunCursor, bool]:
+def open_run(request: HttpRequest, thread_id: str, run_id: str) -> sse.EventStream:
+    """Raises ApiError 400, 401, 404, 429 or 503."""
+    reader = reader_of(request)
+    start, whole = run_cursor(request, find_thread(reader.project, thread_id), run_id)
+    return sse.EventStream(sse.run_frames(start), seats.take(reader), whole=whole)
+
+
+def open_thread(request: HttpRequest, thread_id: str) -> sse.EventStream:
+    reader = reader_of(request)
+    cursor, whole = thread_cursor(request, find_thread(reader.project, thread_id))
+    return sse.EventStream(sse.thread_frames(thread_id, cursor), seats.take(reader), whole=whole)
+
+
+def run_cursor(request: HttpRequest, thread: Thread, run_id: str) -> tuple[sse.RunCursor, bool]:
     """Where the stream begins, and whether everything from there on is kept."""
-    thread = thread_of(request, thread_id)
     first = journal.first_seq(run_id)
     if first is None or not thread.events.filter(seq=first, run_id=run_id).exists():
         raise not_found("run", run_id)
@@ -41,9 +53,8 @@ def open_run(request: HttpRequest, thread_id: str, run_id: str) -> tuple[sse.Run
     return start, journal.is_whole(thread.id, cursor, run_id)
 
 
-def open_thread(request: HttpRequest, thread_id: str) -> tuple[int, bool]:
-    """As `open_run`. Without a cursor: from the first event of the active run, or from now."""
-    thread = thread_of(request, thread_id)
+def thread_cursor(request: HttpRequest, thread: Thread) -> tuple[int, bool]:
+    """As `run_cursor`. Without a cursor: from the first event of the active run, or from now."""
     cursor = sse.cursor_of(request, thread.last_seq)
     if cursor is not None:
         return cursor, journal.is_whole(thread.id, cursor)
@@ -55,17 +66,15 @@ def open_thread(request: HttpRequest, thread_id: str) -> tuple[int, bool]:
 async def run_stream(request: HttpRequest, thread_id: str, run_id: str) -> sse.EventStream | HttpResponse:
     """GET /v1/threads/{thread_id}/runs/{run_id}/stream"""
     try:
-        start, whole = await sync_to_async(open_run)(request, thread_id, run_id)
+        return await sync_to_async(open_run)(request, thread_id, run_id)
     except Exception as error:
         return error_response(error, request)
-    return sse.EventStream(sse.run_frames(start), whole=whole)
 
 
 @takes(query=CURSOR)
 async def thread_stream(request: HttpRequest, thread_id: str) -> sse.EventStream | HttpResponse:
     """GET /v1/threads/{thread_id}/runs/stream"""
     try:
-        cursor, whole = await sync_to_async(open_thread)(request, thread_id)
+        return await sync_to_async(open_thread)(request, thread_id)
     except Exception as error:
         return error_response(error, request)
-    return sse.EventStream(sse.thread_frames(thread_id, cursor), whole=whole)

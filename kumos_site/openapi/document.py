@@ -38,6 +38,7 @@ ERRORS = {
     401: "No key, or a wrong one.",
     403: "The key or the session may not do this.",
     404: "There is no such object in the key's project.",
+    429: "Too much at once: try again later.",
     500: "A fault of the server.",
     503: "The server is overloaded or not ready yet: try again.",
 }

@@ -1,0 +1,139 @@
+"""The open streams of this process: how many there may be, and how long each may stay (reliability 2.9 W13, 2.10).
+
+A seat is taken before anything else is done, so that what is refused has no effect. It is left when the stream's
+connection is over, however it ends. Whoever sits in one is asked for his key or session again from time to time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from channels.db import database_sync_to_async
+from django.conf import settings
+
+from assistants.authentication import Principal, still_allowed
+from assistants.errors import OVERLOADED, ApiError
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 5
+"""When somebody who found no seat may ask again."""
+AGE_SPREAD = 0.1
+"""Streams that began together do not all end together: each stays up to this part less than it might."""
+
+_lock = threading.RLock()  # a seat that nobody holds may be collected, and left, while another is being taken
+_taken: Counter[str] = Counter()
+_open: set[Seat] = set()
+"""Those that are being written to. Only the loop looks at them."""
+
+
+class StreamOver(Exception):
+    """The stream is cut; its reader may come back, if he still may read."""
+
+
+class Seat:
+    """A place among the open streams. Made by `take`."""
+
+    def __init__(self, principal: Principal) -> None:
+        self.principal = principal
+        self._taken = True
+        self._limit: asyncio.Timeout | None = None
+        self._reason = "it is as old as streams may become"
+
+    def leave(self) -> None:
+        """Frees the seat, once."""
+        with _lock:
+            if self._taken:
+                self._taken = False
+                _taken[self.principal.owner] -= 1
+                if not _taken[self.principal.owner]:
+                    del _taken[self.principal.owner]
+
+    def __del__(self) -> None:
+        self.leave()  # an answer that nobody took: its client went while it was made
+
+    def cut(self, reason: str) -> None:
+        """Ends the stream now."""
+        self._reason = reason
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def occupied(self) -> AsyncIterator[None]:
+        """While the stream is written. Raises StreamOver when it is cut."""
+        age = settings.KUMOS_STREAM_SECONDS * random.uniform(1 - AGE_SPREAD, 1)
+        try:
+            async with asyncio.timeout(age or None) as self._limit:
+                _open.add(self)
+                yield
+        except TimeoutError:
+            if self._limit is None or not self._limit.expired():
+                raise
+            raise StreamOver(self._reason) from None
+        finally:
+            _open.discard(self)
+            self.leave()
+
+
+def take(principal: Principal) -> Seat:
+    """A seat for one more stream. Raises ApiError 429 where the key has too many, 503 where this process has."""
+    most = settings.KUMOS_STREAMS_PER_KEY
+    with _lock:
+        if _taken[principal.owner] >= most:
+            raise ApiError(
+                f"Too many open streams: at most {most} at a time with one key. Close those that you do not read.",
+                status=429,
+                type="requests",
+                code="rate_limit_exceeded",
+                headers={"Retry-After": str(RETRY_SECONDS)},
+            )
+        if _taken.total() >= settings.KUMOS_STREAMS_MAX:
+            raise ApiError(
+                OVERLOADED,
+                status=503,
+                type="server_error",
+                headers={"Retry-After": str(RETRY_SECONDS), "x-should-retry": "true"},
+            )
+        _taken[principal.owner] += 1
+    return Seat(principal)
+
+
+@contextmanager
+def taken(principal: Principal, *, wanted: bool) -> Iterator[Seat | None]:
+    """A seat for what is made inside, if it is `wanted`; free again if that fails. Raises like `take`."""
+    if not wanted:
+        yield None
+        return
+    seat = take(principal)
+    try:
+        yield seat
+    except BaseException:
+        seat.leave()
+        raise
+
+
+def count() -> int:
+    """How many seats are taken."""
+    with _lock:
+        return _taken.total()
+
+
+async def watch() -> None:
+    """Cuts, every KUMOS_RECHECK_SECONDS, the streams of those who may read no more. For ever."""
+    ask = database_sync_to_async(still_allowed, thread_sensitive=False)
+    while True:
+        await asyncio.sleep(settings.KUMOS_RECHECK_SECONDS)
+        try:
+            allowed = await ask({seat.principal for seat in _open})
+        except Exception as error:
+            logger.warning("the readers of streams could not be checked: %r", error)
+            continue
+        for seat in list(_open):
+            if seat.principal not in allowed:
+                seat.cut("its key or session is no longer valid")
