@@ -30,6 +30,7 @@ from django.utils.http import parse_header_parameters
 
 from assistants.errors import ApiError, error_response
 from assistants.headers import OpenAIHeadersMiddleware, is_api
+from streaming import seats
 from streaming.sse import EventStream
 
 Scope = dict[str, Any]
@@ -107,8 +108,10 @@ class PageHandler(ASGIHandler):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = scope.get("extensions", {}).get(BODY)
         is_large = body is not None and not isinstance(body, BytesIO)  # intake.MEMORY_BYTES
-        async with ThreadSensitiveContext(executor=free_lane(_large_lanes if is_large else _lanes)):
-            await self.handle(scope, receive if body is None else Received(receive, body), send)
+        lane = free_lane(_large_lanes if is_large else _lanes)
+        with seats.visit():
+            async with ThreadSensitiveContext(executor=lane):
+                await self.handle(scope, receive if body is None else Received(receive, body), send)
 
     async def read_body(self, receive: Receive) -> IO[bytes]:
         """The server's own file instead of a copy of it."""

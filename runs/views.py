@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 from rest_framework.request import Request
@@ -126,10 +125,10 @@ class RunViewSet(ResourceViewSet):
             raise not_found("run", run_id)
         return transitions.expire_overdue(run)
 
-    def seat(self, data: Mapping[str, Any]) -> AbstractContextManager[Seat | None]:
-        """A seat for the stream, if one is asked for: taken before there is anything to stream."""
+    def seat(self, data: Mapping[str, Any]) -> Seat | None:
+        """A seat for the stream, if one is asked for: to be taken before there is anything to stream."""
         assert isinstance(self.request.auth, Principal)
-        return seats.taken(self.request.auth, wanted=bool(data.get("stream")))
+        return seats.take(self.request.auth) if data.get("stream") else None
 
     def answer(
         self, created: Created, seat: Seat | None, *, with_thread: bool = False
@@ -158,8 +157,8 @@ class RunViewSet(ResourceViewSet):
         assistant = self.assistant(data["assistant_id"])
         run = new_run(assistant, data, included(request))
         run.thread = thread
-        with self.seat(data) as seat:
-            return self.answer(transitions.create_run(thread, run, data.get("additional_messages") or ()), seat)
+        seat = self.seat(data)
+        return self.answer(transitions.create_run(thread, run, data.get("additional_messages") or ()), seat)
 
     @takes(ThreadRunInput, query=INCLUDE)
     def create_with_thread(self, request: Request) -> Answer[RunObject] | EventStream:
@@ -167,11 +166,11 @@ class RunViewSet(ResourceViewSet):
         data = self.body()
         assistant = self.assistant(data["assistant_id"])
         run = new_run(assistant, data, included(request))
-        with self.seat(data) as seat:
-            created = transitions.create_thread_and_run(
-                self.project, data.get("thread") or {}, run, data.get("tool_resources")
-            )
-            return self.answer(created, seat, with_thread=True)
+        seat = self.seat(data)
+        created = transitions.create_thread_and_run(
+            self.project, data.get("thread") or {}, run, data.get("tool_resources")
+        )
+        return self.answer(created, seat, with_thread=True)
 
     def retrieve(self, request: Request, thread_id: str, run_id: str) -> Answer[RunObject]:
         return Answer(run_object(self.find(thread_id, run_id)), headers=POLL_HEADERS)
@@ -189,8 +188,8 @@ class RunViewSet(ResourceViewSet):
     def submit_tool_outputs(self, request: Request, thread_id: str, run_id: str) -> Answer[RunObject] | EventStream:
         run = self.find(thread_id, run_id)
         data = self.body()
-        with self.seat(data) as seat:
-            return self.answer(transitions.submit_tool_outputs(run, data["tool_outputs"]), seat)
+        seat = self.seat(data)
+        return self.answer(transitions.submit_tool_outputs(run, data["tool_outputs"]), seat)
 
     @takes(query=INCLUDE)
     def steps(self, request: Request, thread_id: str, run_id: str) -> Answer[Page[StepObject]]:

@@ -1,7 +1,7 @@
 """The open streams of this process: how many there may be, and how long each may stay (reliability 2.9 W13, 2.10).
 
-A seat is taken before anything else is done, so that what is refused has no effect. It is left when the stream's
-connection is over, however it ends. Whoever sits in one is asked for his key or session again from time to time.
+A seat is taken before anything else is done, so that what is refused has no effect. It is left when the request is
+over, however it ends. Whoever sits in one is asked for his key or session again from time to time.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 
 from channels.db import database_sync_to_async
 from django.conf import settings
@@ -27,10 +28,36 @@ RETRY_SECONDS = 5
 AGE_SPREAD = 0.1
 """Streams that began together do not all end together: each stays up to this part less than it might."""
 
-_lock = threading.RLock()  # a seat that nobody holds may be collected, and left, while another is being taken
+_lock = threading.Lock()
 _taken: Counter[str] = Counter()
 _open: set[Seat] = set()
 """Those that are being written to. Only the loop looks at them."""
+
+
+class Visit:
+    """A request, and the seats that are taken in it. Its threads may outlive it, and then take none."""
+
+    def __init__(self) -> None:
+        self.seats: list[Seat] = []
+        self.over = False
+
+
+_visit: ContextVar[Visit | None] = ContextVar("visit", default=None)
+
+
+@contextmanager
+def visit() -> Iterator[None]:
+    """Around a request that is served. Outside of one nothing is counted."""
+    visit = Visit()
+    token = _visit.set(visit)
+    try:
+        yield
+    finally:
+        _visit.reset(token)
+        with _lock:
+            visit.over = True
+        for seat in visit.seats:
+            seat.leave()
 
 
 class StreamOver(Exception):
@@ -40,23 +67,20 @@ class StreamOver(Exception):
 class Seat:
     """A place among the open streams. Made by `take`."""
 
-    def __init__(self, principal: Principal) -> None:
+    def __init__(self, principal: Principal, *, counted: bool) -> None:
         self.principal = principal
-        self._taken = True
+        self._counted = counted
         self._limit: asyncio.Timeout | None = None
         self._reason = "it is as old as streams may become"
 
     def leave(self) -> None:
         """Frees the seat, once."""
         with _lock:
-            if self._taken:
-                self._taken = False
+            if self._counted:
+                self._counted = False
                 _taken[self.principal.owner] -= 1
                 if not _taken[self.principal.owner]:
                     del _taken[self.principal.owner]
-
-    def __del__(self) -> None:
-        self.leave()  # an answer that nobody took: its client went while it was made
 
     def cut(self, reason: str) -> None:
         """Ends the stream now."""
@@ -83,39 +107,34 @@ class Seat:
 
 def take(principal: Principal) -> Seat:
     """A seat for one more stream. Raises ApiError 429 where the key has too many, 503 where this process has."""
-    most = settings.KUMOS_STREAMS_PER_KEY
+    visit = _visit.get()
     with _lock:
-        if _taken[principal.owner] >= most:
-            raise ApiError(
-                f"Too many open streams: at most {most} at a time with one key. Close those that you do not read.",
-                status=429,
-                type="requests",
-                code="rate_limit_exceeded",
-                headers={"Retry-After": str(RETRY_SECONDS)},
-            )
+        if visit is None or visit.over:
+            return Seat(principal, counted=False)
+        if _taken[principal.owner] >= settings.KUMOS_STREAMS_PER_KEY:
+            raise too_many()
         if _taken.total() >= settings.KUMOS_STREAMS_MAX:
-            raise ApiError(
-                OVERLOADED,
-                status=503,
-                type="server_error",
-                headers={"Retry-After": str(RETRY_SECONDS), "x-should-retry": "true"},
-            )
+            raise full()
         _taken[principal.owner] += 1
-    return Seat(principal)
+        seat = Seat(principal, counted=True)
+        visit.seats.append(seat)
+        return seat
 
 
-@contextmanager
-def taken(principal: Principal, *, wanted: bool) -> Iterator[Seat | None]:
-    """A seat for what is made inside, if it is `wanted`; free again if that fails. Raises like `take`."""
-    if not wanted:
-        yield None
-        return
-    seat = take(principal)
-    try:
-        yield seat
-    except BaseException:
-        seat.leave()
-        raise
+def too_many() -> ApiError:
+    most = settings.KUMOS_STREAMS_PER_KEY
+    return ApiError(
+        f"Too many open streams: at most {most} at a time with one key. Close those that you do not read.",
+        status=429,
+        type="requests",
+        code="rate_limit_exceeded",
+        headers={"Retry-After": str(RETRY_SECONDS)},
+    )
+
+
+def full() -> ApiError:
+    headers = {"Retry-After": str(RETRY_SECONDS), "x-should-retry": "true"}
+    return ApiError(OVERLOADED, status=503, type="server_error", headers=headers)
 
 
 def count() -> int:
@@ -129,11 +148,12 @@ async def watch() -> None:
     ask = database_sync_to_async(still_allowed, thread_sensitive=False)
     while True:
         await asyncio.sleep(settings.KUMOS_RECHECK_SECONDS)
+        asked = list(_open)
         try:
-            allowed = await ask({seat.principal for seat in _open})
+            allowed = await ask({seat.principal for seat in asked})
         except Exception as error:
             logger.warning("the readers of streams could not be checked: %r", error)
             continue
-        for seat in list(_open):
+        for seat in asked:  # not those that came meanwhile
             if seat.principal not in allowed:
                 seat.cut("its key or session is no longer valid")

@@ -137,10 +137,6 @@ class EventStream(StreamingHttpResponse):
         super().__init__(frames, content_type="text/event-stream; charset=utf-8", headers=headers)
         self.seat = seat
 
-    def close(self) -> None:
-        super().close()
-        self.seat.leave()
-
 
 def cursor_of(request: HttpRequest, newest: int) -> int | None:
     """The id after which the reader wants to go on: `Last-Event-ID`, else `starting_after`. None if it has none.
