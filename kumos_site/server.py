@@ -13,6 +13,7 @@ import signal
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
+from weakref import WeakSet
 
 from daphne.endpoints import build_endpoint_description_strings
 from daphne.server import Server as DaphneServer
@@ -31,8 +32,6 @@ logger = logging.getLogger(__name__)
 
 BACKLOG = 1024
 """How many connections may wait until they are accepted: many readers come back at once."""
-ANSWER_SECONDS = 2.0
-"""How long a stop waits for requests that do not stream."""
 
 
 @implementer(IPushProducer)
@@ -76,6 +75,7 @@ class Server(DaphneServer):  # type: ignore[misc]
         self._engine = Engine() if with_runner else None
         self._on_ready = on_ready
         self._gates: dict[Any, Gate] = {}
+        self._channels: WeakSet[intake.Channel] = WeakSet()
         self._stopping: asyncio.Task[None] | None = None
         self.failed = False
 
@@ -118,12 +118,21 @@ class Server(DaphneServer):  # type: ignore[misc]
                 await self._engine.stop(seconds)
             for listener in self.listeners:
                 listener.addCallback(lambda port: port and port.stopListening())
+            self._end_connections()
             follow.hub().drain()
             await self._finish_answers()
         except Exception:
             logger.exception("the stop was not orderly")
         finally:
             reactor.stop()
+
+    def _end_connections(self) -> None:
+        """Idle ones now, others with their answer. A proxy that kept one would send what nobody answers any more."""
+        for channel in list(self._channels):
+            if channel.requests:
+                channel.persistent = False
+            else:
+                channel.loseConnection()
 
     async def _finish_answers(self) -> None:
         """Requests under way are answered: a client that saw its connection cut would do what is done once more."""
@@ -133,7 +142,7 @@ class Server(DaphneServer):  # type: ignore[misc]
             if "application_instance" in details and protocol not in self._gates
         ]
         if under_way:
-            await asyncio.wait(under_way, timeout=ANSWER_SECONDS)
+            await asyncio.wait(under_way, timeout=drain.ANSWER_SECONDS)
         await asyncio.sleep(0)
 
     def kill_all_applications(self) -> Any:
@@ -151,6 +160,7 @@ class Server(DaphneServer):  # type: ignore[misc]
         channel.factory = self.http_factory
         channel.requestFactory = intake.Request
         channel.timeOut = settings.KUMOS_BODY_SECONDS
+        self._channels.add(channel)
         return channel
 
     def protocol_connected(self, protocol: Any) -> None:

@@ -93,6 +93,7 @@ DATA_DIR = read("KUMOS_DATA_DIR", str(BASE_DIR / "data"), lambda raw: Path(raw).
 HOST = read("HOST", "127.0.0.1", str)
 PORT = read("PORT", "3000", port)
 DEBUG = read("DEBUG", "false", boolean)
+KUMOS_SETUP = read("KUMOS_SETUP", "true", boolean)
 
 SECRET_KEY = read("SECRET_KEY", "", str) or kept(DATA_DIR / "secret_key", lambda: secrets.token_urlsafe(48))
 ALLOWED_HOSTS = read("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", words)

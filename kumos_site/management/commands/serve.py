@@ -36,7 +36,7 @@ class Command(BaseCommand):
         host, port = options["host"], options["port"]
         refuse_own_address(host, port)
         settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-        demo = set_up()
+        demo = set_up() if settings.KUMOS_SETUP else None
         from kumos_site.asgi import application
 
         if options["web"]:
