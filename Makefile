@@ -20,6 +20,12 @@ test-environment:
 	@bin/environment requirements-test.txt
 	@bin/system-packages
 
+# SQLite, and PostgreSQL with Redis; on as many workers as there are cores (tests/lanes.py).
+define on-both-databases
+$(python) -m pytest --numprocesses=auto --dist=worksteal --database=sqlite $(1)
+$(python) -m pytest --numprocesses=auto --dist=worksteal --database=postgres $(1)
+endef
+
 lint: test-environment ## style, types and migrations only
 	$(python) -m ruff check
 	$(python) -m ruff format --check
@@ -27,16 +33,15 @@ lint: test-environment ## style, types and migrations only
 	$(python) manage.py makemigrations --check --dry-run
 
 unit: test-environment ## the tests that start no server
-	$(python) -m pytest --database=sqlite -m "not e2e and not browser and not contract and not chaos"
-	$(python) -m pytest --database=postgres -m "not e2e and not browser and not contract and not chaos"
+	$(call on-both-databases,-m "not e2e and not browser and not contract and not chaos")
 
 # A call of its own: Playwright leaves a running event loop behind, and Django refuses its ORM beside one.
 e2e: test-environment ## the tests that drive a served Kumos, over HTTP and in Chromium
-	$(python) -m pytest -m "(e2e or browser) and not slow"
+	$(call on-both-databases,-m "(e2e or browser) and not slow")
 
 contract: test-environment ## the official SDKs, from the oldest in use to the newest, against a served Kumos
 	@bin/sdks
-	$(python) -m pytest tests/contract
+	$(call on-both-databases,tests/contract --dist=loadgroup)
 
 chaos: test-environment ## kill, stop and cut real processes, and check what their clients saw: the short forms
 	$(python) -m pytest -m "chaos and not slow"

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -181,7 +182,8 @@ def database_on(address: str, name: str) -> str:
     """Makes the database `name` on the server of `address`, unless it is there; its address."""
     with psycopg.connect(address, dbname="postgres", autocommit=True) as connection:
         if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):  # made at the same moment
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     return f"{address.rsplit('/', 1)[0]}/{name}"
 
 

@@ -79,6 +79,10 @@ class KumosProcess:
         own = {"KUMOS_DATA_DIR": str(self.data_dir), "PORT": str(self.port), "TMPDIR": str(self.temporary)}
         return {**kept, **backends_of(self.data_dir), **own, **self.settings}
 
+    @property
+    def database_url(self) -> str:
+        return self.environment().get("DATABASE_URL", f"sqlite:///{self.data_dir / 'kumos.sqlite3'}")
+
     def answers(self) -> bool:
         with self.client(timeout=5) as client:
             try:

@@ -59,7 +59,8 @@ def played(request: pytest.FixtureRequest, kumos: KumosProcess, fragile: KumosPr
             CONTRACT_KEY=new_key(kumos, name),
             CONTRACT_DEMO_KEY=kumos.key,
             CONTRACT_FRAGILE_URL=f"{fragile.url}/v1",
-            CONTRACT_FRAGILE_DATABASE=str(fragile.data_dir / "kumos.sqlite3"),
+            CONTRACT_FRAGILE_DATABASE=fragile.database_url,
+            CONTRACT_FRAGILE_LOCK=str(fragile.data_dir / "outage.lock"),
             CONTRACT_PYTHON=sys.executable,
         )
 

@@ -1,12 +1,16 @@
-"""A database that fails on command: a table under another name. By hand: `python outage.py begin|end DATABASE`.
+"""A database that fails on command. By hand: `python outage.py begin|end DATABASE`, an address as in DATABASE_URL.
 
+SQLite has a table under another name; PostgreSQL has a full disk, as far as that table's new rows can tell.
 Several clients may want an outage of the same server at the same time, so each takes its turn (a lock file).
+
+It runs in the environments of the SDKs, which have no driver for PostgreSQL: there it is `psql` that speaks.
 """
 
 from __future__ import annotations
 
 import fcntl
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,10 +19,16 @@ from pathlib import Path
 TABLE = "assistants_thread"
 AWAY = "assistants_thread_away"
 WAIT_SECONDS = 10.0
+FILL_DISK = f"""
+CREATE OR REPLACE FUNCTION disk_full() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = 'disk_full'; END $$;
+CREATE OR REPLACE TRIGGER outage BEFORE INSERT ON {TABLE} EXECUTE FUNCTION disk_full();
+"""
+FREE_DISK = f"DROP TRIGGER IF EXISTS outage ON {TABLE};"
 
 
 def rename(database: str, old: str, new: str) -> None:
-    with closing(sqlite3.connect(database, timeout=WAIT_SECONDS)) as connection:
+    with closing(sqlite3.connect(database.removeprefix("sqlite:///"), timeout=WAIT_SECONDS)) as connection:
         connection.execute("PRAGMA legacy_alter_table = ON")  # leaves the tables that refer to it as they are
         connection.execute("PRAGMA foreign_keys = OFF")
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -26,19 +36,30 @@ def rename(database: str, old: str, new: str) -> None:
             connection.execute(f"ALTER TABLE {old} RENAME TO {new}")
 
 
+def psql(database: str, script: str) -> None:
+    command = ["psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--command={script}", database]
+    subprocess.run(command, check=True, capture_output=True)
+
+
 def begin(database: str) -> None:
-    rename(database, TABLE, AWAY)
+    if database.startswith("sqlite:"):
+        rename(database, TABLE, AWAY)
+    else:
+        psql(database, FILL_DISK)
 
 
 def end(database: str) -> None:
     """Nothing, where there is no outage."""
-    rename(database, AWAY, TABLE)
+    if database.startswith("sqlite:"):
+        rename(database, AWAY, TABLE)
+    else:
+        psql(database, FREE_DISK)
 
 
 @contextmanager
-def turn(database: str) -> Iterator[None]:
+def turn(database: str, lock: Path) -> Iterator[None]:
     """An outage from the start to `end`, or to the end of the block."""
-    with Path(f"{database}.turn").open("w") as turns:
+    with lock.open("w") as turns:
         fcntl.flock(turns, fcntl.LOCK_EX)
         begin(database)
         try:

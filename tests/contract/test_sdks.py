@@ -14,7 +14,8 @@ pytestmark = pytest.mark.contract
 def cases_of(sdk: Sdk) -> list[object]:
     reason = f"{sdk.name} is not installed as pinned; `bin/sdks` does that where it can"
     missing = pytest.mark.skipif(not sdk.is_installed, reason=reason)
-    return [pytest.param(sdk, case, id=f"{sdk.name}-{case}", marks=missing) for case in sdk.cases]
+    together = pytest.mark.xdist_group(sdk.name)  # one worker plays them all, at once
+    return [pytest.param(sdk, case, id=f"{sdk.name}-{case}", marks=[missing, together]) for case in sdk.cases]
 
 
 @pytest.mark.parametrize(("sdk", "case"), [case for sdk in SDKS for case in cases_of(sdk)])

@@ -12,10 +12,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
 from tests.e2e.events import CUT, DONE, SECONDS, Desk, Frame, ends_of, frames, last_id, names, text_of
@@ -132,19 +133,30 @@ def test_no_run_is_taken_and_no_request_hangs_while_it_stops(mortal: KumosProces
     assert desk.ended(holding)["status"] == "cancelled"
 
 
+@contextmanager
+def no_thread_can_be_made(server: KumosProcess) -> Iterator[None]:
+    """Until the end of the block another transaction is in the way: of all writers, or of those to that table."""
+    if server.database_url.startswith("sqlite:"):
+        with closing(sqlite3.connect(server.data_dir / "kumos.sqlite3", isolation_level=None)) as lite:
+            lite.execute("BEGIN IMMEDIATE")
+            yield
+            lite.execute("ROLLBACK")
+    else:
+        with psycopg.connect(server.database_url) as postgres:
+            postgres.execute("LOCK TABLE assistants_thread IN EXCLUSIVE MODE")
+            yield
+            postgres.rollback()
+
+
 def test_a_request_under_way_is_answered(patient: KumosProcess) -> None:
     """Its client would take a cut connection for a failure, and make the same thing again."""
-    with (
-        closing(sqlite3.connect(patient.data_dir / "kumos.sqlite3", isolation_level=None)) as database,
-        socket.create_connection(("127.0.0.1", patient.port), timeout=SECONDS) as connection,
-    ):
-        database.execute("BEGIN IMMEDIATE")  # so that the request has to wait
-        head = f"POST /v1/threads HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 0"
-        connection.sendall(f"{head}\r\n\r\n".encode())
-        httpx.get(f"{patient.url}/health/live")  # what came before it is under way
-        assert patient.process is not None
-        patient.process.send_signal(signal.SIGTERM)
-        database.execute("ROLLBACK")
+    with socket.create_connection(("127.0.0.1", patient.port), timeout=SECONDS) as connection:
+        with no_thread_can_be_made(patient):
+            head = f"POST /v1/threads HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 0"
+            connection.sendall(f"{head}\r\n\r\n".encode())
+            httpx.get(f"{patient.url}/health/live")  # what came before it is under way
+            assert patient.process is not None
+            patient.process.send_signal(signal.SIGTERM)
         assert connection.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
     assert patient.process.wait(SECONDS) == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import openai
 
@@ -110,6 +111,6 @@ def an_outage_is_tried_again(kumos: Kumos) -> None:
     client = kumos.connect_counting(
         mended, base_url=os.environ["CONTRACT_FRAGILE_URL"], api_key=os.environ["CONTRACT_DEMO_KEY"]
     )
-    with outage.turn(os.environ["CONTRACT_FRAGILE_DATABASE"]):
+    with outage.turn(os.environ["CONTRACT_FRAGILE_DATABASE"], Path(os.environ["CONTRACT_FRAGILE_LOCK"])):
         assert client.beta.threads.create().object == "thread"
     assert seen == [503, 200]
