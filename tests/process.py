@@ -55,14 +55,8 @@ class KumosProcess:
 
     def start(self) -> None:
         """Returns when the server is ready."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "manage.py", *self.command],
-                cwd=ROOT,
-                env=self.environment(),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        self.launch()
+        assert self.process is not None
         give_up_at = time.monotonic() + START_SECONDS
         try:
             while not self.answers():
@@ -72,6 +66,17 @@ class KumosProcess:
         except BaseException:
             self.kill()
             raise
+
+    def launch(self) -> None:
+        """Starts it, and does not wait."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", *self.command],
+                cwd=ROOT,
+                env=self.environment(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
 
     def environment(self) -> dict[str, str]:
         """What the server is started with; other commands of manage.py find its data by it."""

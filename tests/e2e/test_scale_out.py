@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import httpx
 import psycopg
 import pytest
 
 from tests.backends import Postgres, Redis, has_redis, postgres_programs
 from tests.e2e.events import CUT, DONE, SECONDS, Desk, Frame, Watcher, ends_of, frames, last_id, names, text_of
-from tests.process import KumosProcess, KumosWorker
+from tests.process import ROOT, KumosProcess, KumosWorker
 
 pytestmark = [
     pytest.mark.e2e,
@@ -222,9 +225,12 @@ def test_a_web_server_that_is_asked_to_stop_sends_its_readers_elsewhere(house: H
         house.webs[0].start()
 
 
-def test_with_redis_frozen_everything_goes_on(redis: Redis, desks: list[Desk]) -> None:
+def test_with_redis_frozen_everything_goes_on(house: House, redis: Redis, desks: list[Desk]) -> None:
+    """Even a worker stops in order, and starts."""
     redis.freeze()
     try:
+        assert house.workers[0].terminate() == 0
+        house.workers[0].start()
         paths = [desks[0].ask("!slow 40 !long 40"), desks[0].ask("!slow 20 !long 400")]
         watchers = [desks[1].watch(f"{path}/stream") for path in paths]
         watchers[1].wait_for("thread.message.delta", 3)
@@ -280,10 +286,8 @@ def test_a_second_signal_hands_back_at_once(hosts: House) -> None:
         assert holder.process is not None
         holder.process.send_signal(signal.SIGTERM)
         try:
-            give_up_at = time.monotonic() + SECONDS
-            while database.execute("SELECT count(*) FROM runs_worker WHERE draining").fetchone() != (1,):
-                assert time.monotonic() < give_up_at, "nobody says that it is draining"
-                time.sleep(0.05)
+            draining = "SELECT count(*) FROM runs_worker WHERE draining"
+            eventually(lambda: database.execute(draining).fetchone() == (1,))
             assert holder.terminate() == 0
         finally:
             if holder.process.poll() is None:
@@ -293,6 +297,49 @@ def test_a_second_signal_hands_back_at_once(hosts: House) -> None:
         assert crashes_of(hosts, path) == 0
         desk.make(f"{path}/cancel")
         assert ends_of(watcher.end()) == ["thread.run.cancelled"]
+
+
+class Unprepared(KumosProcess):
+    """A server whose operator makes the tables. It is there before it is ready."""
+
+    def answers(self) -> bool:
+        return self.health("live") == 200
+
+    def health(self, what: str) -> int:
+        with self.client(timeout=5) as client:
+            try:
+                return client.get(f"/health/{what}").status_code
+            except httpx.TransportError:
+                return 0
+
+
+def test_the_operator_may_make_the_tables(tmp_path: Path) -> None:
+    """Until then the server is not ready and the worker waits, and stops in order; no demo data is made."""
+    settings = {"KUMOS_SETUP": "false", "DATABASE_URL": "", "REDIS_URL": ""}
+    with Unprepared(tmp_path, command=WEB, **settings) as web:
+        assert web.health("ready") == 503
+        waiting = KumosWorker(tmp_path, **settings)
+        waiting.launch()
+        eventually(lambda: "migrations are not applied" in waiting.output())
+        assert waiting.terminate() == 0
+
+        manage = [sys.executable, "manage.py"]
+        subprocess.run([*manage, "migrate", "--verbosity=0"], cwd=ROOT, env=web.environment(), check=True)
+        eventually(lambda: web.health("ready") == 200)
+        with KumosWorker(tmp_path, **settings), web.client() as client:
+            assert client.get("/v1/assistants").status_code == 401
+            made = subprocess.run(
+                [*manage, "createkey", "--project", "Atlas"], cwd=ROOT, env=web.environment(), check=True, stdout=-1
+            )
+            key = {"Authorization": f"Bearer {made.stdout.decode().strip()}"}
+            assert client.get("/v1/assistants", headers=key).json()["data"] == []
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + SECONDS
+    while not true():
+        assert time.monotonic() < give_up_at, "in vain"
+        time.sleep(0.05)
 
 
 def test_sqlite_and_no_redis_at_all(tmp_path: Path) -> None:
@@ -320,10 +367,8 @@ def test_it_is_not_ready_while_it_drains(tmp_path: Path) -> None:
             assert client.get("/health/ready").status_code == 200
             assert server.process is not None
             server.process.send_signal(signal.SIGTERM)
-            give_up_at = time.monotonic() + SECONDS
-            while (answer := client.get("/health/ready")).status_code != 503:
-                assert time.monotonic() < give_up_at
-            assert answer.json() == {"status": "draining"}
+            eventually(lambda: client.get("/health/ready").json() == {"status": "draining"})
+            assert client.get("/health/ready").status_code == 503
             assert client.get("/health/live").status_code == 200
             assert desk.get(path)["status"] == "in_progress"
         assert server.terminate() == 0
