@@ -11,6 +11,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,6 @@ from pathlib import Path
 from typing import Self
 
 import psycopg
-import redis
 from psycopg import sql
 
 from tests import reaper
@@ -199,8 +199,7 @@ class Redis(Server):
         return ["redis-server", *words.split(), "--save", "", "--dir", self.folder]
 
     def answers(self) -> bool:
-        with redis.Redis.from_url(self.url, socket_timeout=2) as client:
-            try:
-                return bool(client.ping())
-            except redis.ConnectionError:
-                return False
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(16).startswith(b"+PONG")
+        return False

@@ -4,6 +4,8 @@
 them. Django's tests use that PostgreSQL; every served Kumos (tests/process.py) gets a new database on it and rings its
 bells over that Redis. Without the option DATABASE_URL decides, which is SQLite unless it is set.
 
+The option leaves out what asks no database, for it has run on SQLite already.
+
 With `-n` each worker has its data directory; pytest-django gives it its own test database.
 """
 
@@ -17,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.backends import Postgres, Redis, database_on, has_redis, postgres_programs
+from tests.ci_skips import IN_CI
 
 REDIS = "KUMOS_TEST_REDIS_URL"
 """Not REDIS_URL: what a test makes in its own process lives on loops that end before a connection would."""
@@ -35,7 +38,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     worker = os.environ.get("PYTEST_XDIST_WORKER")  # it inherits what the first process has set
     if worker:
         os.environ["KUMOS_DATA_DIR"] = str(Path(os.environ.get("KUMOS_DATA_DIR", "data/tests"), worker).resolve())
-    elif early_config.known_args_namespace.database == "postgres":
+    elif early_config.known_args_namespace.database == "postgres" and can_start():
         start_servers()
     elif early_config.known_args_namespace.database == "sqlite":
         os.environ.pop("DATABASE_URL", None)
@@ -52,6 +55,18 @@ def start_servers() -> None:
         server.start()
     os.environ["DATABASE_URL"] = postgres.url
     os.environ[REDIS] = redis.url
+
+
+def asks_a_database(item: pytest.Item) -> bool:
+    served = any(item.get_closest_marker(name) for name in ("e2e", "browser", "contract", "chaos"))
+    asked = item.get_closest_marker("django_db") or "db" in getattr(item, "fixturenames", ())
+    return served or bool(asked)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.database == "postgres" and not config.option.file_or_dir:
+        config.hook.pytest_deselected(items=[item for item in items if not asks_a_database(item)])
+        items[:] = [item for item in items if asks_a_database(item)]
 
 
 def pytest_unconfigure() -> None:
