@@ -12,13 +12,13 @@ from streaming.models import Event
 FINISHED = ("completed", "incomplete")
 
 
-def fold(events: Iterable[Event]) -> dict[str, dict[str, Any]]:
-    """Id → run, step or message. Events carry whole objects; what deltas add to a step, no event repeats until it ends.
+def fold(events: Iterable[Event], known: dict[str, dict[str, Any]] | None = None) -> dict[str, dict[str, Any]]:
+    """`known` and what `events` add to it: id → run, step or message. Events carry whole objects; what deltas add to a step, no event repeats until it ends.
 
     Two rules are the contract's own: steps lose `expires_at` when their run is completed or incomplete (10.8), and a
     run's `tool_resources` are empty in one way in events, in another over REST (10.4).
     """
-    objects: dict[str, dict[str, Any]] = {}
+    objects: dict[str, dict[str, Any]] = known or {}
     for event in events:
         data = orjson.loads(event.data)
         if data["object"] == "thread.run.step.delta":
