@@ -231,7 +231,7 @@ def hub() -> Hub:
     return _hubs.setdefault(asyncio.get_running_loop(), Hub())
 
 
-async def follow(thread_id: str, cursor: int, tick: float) -> AsyncGenerator[Sequence[Entry]]:
+async def follow(thread_id: str, cursor: int, tick: float) -> AsyncGenerator[list[Entry]]:
     """The thread's events after `cursor`, in batches, for ever. An empty batch says: nothing more for now.
 
     It comes each time the follower has caught up, and every `tick` seconds while nothing happens. Raises ThreadDeleted
@@ -254,7 +254,7 @@ async def follow(thread_id: str, cursor: int, tick: float) -> AsyncGenerator[Seq
                 continue
             if watched.deleted:
                 raise ThreadDeleted
-            yield ()
+            yield []
             if watched.last == known and not watched.deleted:
                 await watched.changed(tick)
     raise Draining

@@ -72,10 +72,13 @@ async def run_frames(start: RunCursor) -> AsyncGenerator[bytes]:
             mine: Sequence[Entry] = [entry for entry in batch if entry.run_id in runs]
             if start.one_turn:
                 mine = first_turn(mine)
+            nothing_follows = start.one_turn or not batch
             if mine:
                 last_name = mine[-1].name
-                yield b"".join([entry.frame for entry in mine])
-            nothing_follows = start.one_turn or not batch
+                text = b"".join([entry.frame for entry in mine])
+                del mine
+                batch.clear()
+                yield text
             if last_name in TERMINAL_RUN_EVENTS or (last_name == REQUIRES_ACTION and nothing_follows):
                 yield DONE
                 return
@@ -95,22 +98,27 @@ async def thread_frames(thread_id: str, cursor: int) -> AsyncGenerator[bytes]:
         async for batch in batches:
             if isinstance(batch, bytes):
                 yield batch
-            elif mine := [entry.frame for entry in batch if entry.run_id]:
-                yield b"".join(mine)
+            elif text := b"".join([entry.frame for entry in batch if entry.run_id]):
+                batch.clear()
+                yield text
 
 
 async def _batches(
     thread_id: str, cursor: int, *, deletion: bytes | None = None
-) -> AsyncGenerator[Sequence[Entry] | bytes]:
-    """The follower's batches, with heartbeats in its silence and an `error` frame for what goes wrong."""
+) -> AsyncGenerator[list[Entry] | bytes]:
+    """The follower's batches, with heartbeats in its silence and an `error` frame for what goes wrong.
+
+    Who takes a batch empties it before he waits for his client: events take several times the memory of their text.
+    """
     tick: float = settings.KUMOS_HEARTBEAT_SECONDS
     spoke_at = -math.inf  # at once, if there is nothing to say: a server sends the headers with the first byte
     try:
         async with aclosing(follow(thread_id, cursor, tick)) as batches:
             async for batch in batches:
+                has_events = bool(batch)
                 yield batch
                 moment = time.monotonic()
-                if batch:
+                if has_events:
                     spoke_at = moment
                 elif moment - spoke_at >= tick * 0.9:
                     spoke_at = moment

@@ -134,6 +134,13 @@ class Watcher:
             raise self.error
         return self.frames
 
+    def close_when_done(self) -> None:
+        """Waits for the end of a long story without looking at it again and again, and drops it."""
+        self._thread.join(SECONDS)
+        assert not self._thread.is_alive()
+        assert self.error is None, self.error
+        self.close()
+
     def close(self) -> None:
         """The reader goes away."""
         with suppress(OSError):
