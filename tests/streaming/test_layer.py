@@ -229,7 +229,7 @@ def test_one_membership_for_all_followers(
         async with behind_proxy(server, use) as proxy, AsyncExitStack() as stack:
             for one in threads * 2:
                 batches = await stack.enter_async_context(aclosing(follow(one.pk, 0, NEVER)))
-                assert await anext(batches) == ()
+                assert await anext(batches) == []
             name = f"kumos__group__{broker.GROUP}"
             assert await in_thread(lambda: client.pubsub_numsub(name)) == [(name.encode(), 1)]
             # That one, the hub's channel and the watch's: not one more for all the followers.
