@@ -33,7 +33,7 @@ lint: test-environment ## style, types and migrations only
 	$(python) manage.py makemigrations --check --dry-run
 
 unit: test-environment ## the tests that start no server
-	$(call on-both-databases,-m "not e2e and not browser and not contract and not chaos")
+	$(call on-both-databases,-m "not e2e and not browser and not contract and not chaos and not slow")
 
 # A call of its own: Playwright leaves a running event loop behind, and Django refuses its ORM beside one.
 e2e: test-environment ## the tests that drive a served Kumos, over HTTP and in Chromium

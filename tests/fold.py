@@ -13,7 +13,9 @@ FINISHED = ("completed", "incomplete")
 
 
 def fold(events: Iterable[Event], known: dict[str, dict[str, Any]] | None = None) -> dict[str, dict[str, Any]]:
-    """`known` and what `events` add to it: id → run, step or message. Events carry whole objects; what deltas add to a step, no event repeats until it ends.
+    """Id → run, step or message: `known`, and what `events` add to it.
+
+    Events carry whole objects; what deltas add to a step, no event repeats until it ends.
 
     Two rules are the contract's own: steps lose `expires_at` when their run is completed or incomplete (10.8), and a
     run's `tool_resources` are empty in one way in events, in another over REST (10.4).
