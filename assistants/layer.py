@@ -145,11 +145,9 @@ class Watch:
                 await layer.flush()
         except Exception as error:
             failed(error)
-        self._forget()
-        self.sent = self.heard = 0
         now = asyncio.get_running_loop().time()
-        for place in _places:
-            place.reschedule(now)
+        while _places:  # who begins again begins another watch
+            _places.pop().reschedule(now)
 
     def _forget(self) -> None:
         self.channel = ""

@@ -226,11 +226,12 @@ def test_a_web_server_that_is_asked_to_stop_sends_its_readers_elsewhere(house: H
 
 
 def test_with_redis_frozen_everything_goes_on(house: House, redis: Redis, desks: list[Desk]) -> None:
-    """Even a worker stops in order, and starts."""
+    """Processes stop in order, too, and start."""
     redis.freeze()
     try:
-        assert house.workers[0].terminate() == 0
-        house.workers[0].start()
+        for process in (house.workers[0], house.webs[0]):
+            assert process.terminate() == 0
+            process.start()
         paths = [desks[0].ask("!slow 40 !long 40"), desks[0].ask("!slow 20 !long 400")]
         watchers = [desks[1].watch(f"{path}/stream") for path in paths]
         watchers[1].wait_for("thread.message.delta", 3)
