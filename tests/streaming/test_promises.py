@@ -62,13 +62,13 @@ def test_p1_durable_before_visible(thread: Thread) -> None:
         writer = Writer()
         seen: list[int] = []
         async with aclosing(follow(thread.pk, 0, SHORT)) as batches:
-            assert await anext(batches) == ()
+            assert await anext(batches) == []
             with pytest.raises(ValueError, match="taken back"):
                 await writer.run(failing_transaction)
             writing = asyncio.create_task(writer.run(slow_transaction))
             await in_thread(partial(appended.wait, PATIENCE_SECONDS))
             for _ in range(5):
-                assert await anext(batches) == (), "seen before its commit"
+                assert await anext(batches) == [], "seen before its commit"
             commit.set()
             await writing
             async for batch in batches:
@@ -167,6 +167,18 @@ def test_p7_a_replay_goes_through_an_earlier_requires_action(thread: Thread) -> 
     frames = b"".join(run_async(lambda: read_all(sse.RunCursor(thread_id=thread.pk, run_id=RUN, seq=0))))
     assert frames.count(b"event: done") == 1
     assert frames.index(b"thread.run.completed") < frames.index(b"event: done")
+
+
+@pytest.mark.parametrize("with_thread", [False, True])
+def test_p7_the_answer_to_a_post_ends_with_requires_action_whatever_follows(thread: Thread, with_thread: bool) -> None:
+    """Somebody may have submitted the outputs before the first answer was read, even in the same batch."""
+    action, rest = Draft("thread.run.requires_action", "{}", RUN), Draft("thread.run.completed", "{}", RUN)
+    append(thread, [*drafts(2), action, *drafts(1), action, *drafts(1), rest])
+    turn = partial(sse.RunCursor, thread_id=thread.pk, run_id=RUN, with_thread=with_thread, one_turn=True)
+    for first, ids in ((0, [b"1", b"2", b"3"]), (3, [b"4", b"5"]), (5, [b"6", b"7"])):
+        frames = b"".join(run_async(lambda: read_all(turn(seq=first))))  # noqa: B023
+        assert re.findall(rb"^id: (\d+)$", frames, re.MULTILINE) == ids
+        assert frames.endswith(b"data: {}\n\nevent: done\ndata: [DONE]\n\n")
 
 
 def test_p7_a_fault_is_an_error_event_and_no_clean_end(thread: Thread) -> None:
@@ -299,7 +311,7 @@ async def seen_by_a_lone_follower(thread: Thread) -> list[int]:
     """The numbers of three events that are logged once it follows."""
     seen: list[int] = []
     async with aclosing(follow(thread.pk, 0, SHORT)) as batches:
-        assert await anext(batches) == ()
+        assert await anext(batches) == []
         await in_thread(partial(append, thread, drafts(3)))
         while len(seen) < 3:
             seen += [entry.seq for entry in await anext(batches)]
@@ -326,7 +338,7 @@ def test_p8_what_one_follower_reads_wakes_the_others(thread: Thread, use_layer: 
 
     async def scenario() -> list[int]:
         async with aclosing(follow(thread.pk, 0, NEVER)) as waiting, aclosing(follow(thread.pk, 0, NEVER)) as newcomer:
-            assert await anext(waiting) == ()
+            assert await anext(waiting) == []
             reading = asyncio.create_task(first_of(waiting))
             while not hub().watched[thread.pk].waiters:
                 await asyncio.sleep(0)
@@ -351,7 +363,7 @@ def test_a_ring_is_emptied_once_it_is_quiet(thread: Thread) -> None:
 
     async def scenario() -> list[int]:
         async with aclosing(follow(thread.pk, 0, NEVER)) as batches:
-            assert await anext(batches) == ()
+            assert await anext(batches) == []
             watched = hub().watched[thread.pk]
             await in_thread(partial(append, thread, drafts(2)))
             seen = [entry.seq for entry in await anext(batches)]
@@ -371,7 +383,7 @@ def test_p8_deletion_reaches_a_waiting_follower(thread: Thread) -> None:
 
     async def scenario() -> None:
         async with aclosing(follow(id, 0, 20)) as batches:
-            assert await anext(batches) == ()
+            assert await anext(batches) == []
             await in_thread(thread.delete)
             with pytest.raises(ThreadDeleted):
                 await anext(batches)
