@@ -37,6 +37,8 @@ from tests.chaos.wire import Address
 
 SEED = "CHAOS_SEED"
 """The variable that repeats a run: the seed that was printed."""
+KEEP = "CHAOS_KEEP"
+"""Set, it keeps the histories of successes, too."""
 ENDED_SECONDS = 80.0
 """How long the last runs may take to end: their time (60 s), the lateness that I1 allows, and a little."""
 SETTLE_SECONDS = 10.0
@@ -156,8 +158,13 @@ class Rig:
         self.history.note(TABLES, await asyncio.to_thread(tables, self.database))
 
 
-def conduct(plan: Plan, scenario: Callable[[Rig], Awaitable[None]]) -> Row:
-    """Runs the test, adds its row to the report, raises AssertionError that names seed and directory if it failed."""
+def conduct(
+    plan: Plan, scenario: Callable[[Rig], Awaitable[None]], bites: Callable[[Row], object] = lambda row: row.injections
+) -> Row:
+    """Runs the test, adds its row to the report, raises AssertionError that names seed and directory if it failed.
+
+    It has failed, too, where its faults met with nothing: `bites` says whether they did.
+    """
     place = Path(settings.DATA_DIR) / "chaos"
     directory = place / f"{plan.test}-{plan.database}-{plan.seed}"
     shutil.rmtree(directory, ignore_errors=True)
@@ -169,7 +176,9 @@ def conduct(plan: Plan, scenario: Callable[[Rig], Awaitable[None]]) -> Row:
         report.append(row, place)
         print(report.markdown([row]))  # noqa: T201
         assert not violations, "\n".join(map(str, violations[:20]))
-    shutil.rmtree(directory)
+        assert bites(row), "the faults did not bite"
+    if not os.environ.get(KEEP):
+        shutil.rmtree(directory)
     return row
 
 
