@@ -27,6 +27,10 @@ class Database(Protocol):
 
     def rows(self, query: str) -> Rows: ...
 
+    def is_free(self) -> bool:
+        """Whether no transaction of somebody else keeps everybody from writing."""
+        ...
+
     def faults(self) -> list[str]:
         """What the database itself finds wrong with its files."""
         ...
@@ -45,6 +49,15 @@ class Sqlite:
         with closing(sqlite3.connect(self.path, timeout=30)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(query)]
+
+    def is_free(self) -> bool:
+        with closing(sqlite3.connect(self.path, timeout=0.2, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            connection.execute("ROLLBACK")
+        return True
 
     def faults(self) -> list[str]:
         found = [str(row["integrity_check"]) for row in self.rows("PRAGMA integrity_check")]
@@ -70,6 +83,9 @@ class Postgresql:
 
         with psycopg.connect(self.url, row_factory=dict_row) as connection:
             return connection.execute(query).fetchall()
+
+    def is_free(self) -> bool:
+        return True  # it locks rows only
 
     def faults(self) -> list[str]:
         return []

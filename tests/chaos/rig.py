@@ -31,7 +31,7 @@ from tests.chaos.injector import Injector
 from tests.chaos.load import Load, look_around
 from tests.chaos.proxy import Proxy
 from tests.chaos.report import Row
-from tests.chaos.servers import Fleet
+from tests.chaos.servers import Fleet, Server
 from tests.chaos.upstreams import UpstreamProcess
 from tests.chaos.wire import Address
 
@@ -42,6 +42,10 @@ KEEP = "CHAOS_KEEP"
 ENDED_SECONDS = 80.0
 """How long the last runs may take to end: their time (60 s), the lateness that I1 allows, and a little."""
 SETTLE_SECONDS = 10.0
+HELD = """
+SELECT runs_worker.pid, count(*) FROM runs_run JOIN runs_worker ON runs_run.worker_id = runs_worker.id
+WHERE runs_run.status = 'in_progress' GROUP BY runs_worker.pid ORDER BY count(*) DESC
+"""
 ACTIVE = "SELECT id FROM runs_run WHERE status IN ('queued', 'in_progress', 'requires_action', 'cancelling')"
 
 
@@ -110,6 +114,15 @@ class Rig:
             for task in (work, stranger):
                 task.cancel()
             await asyncio.gather(work, stranger, return_exceptions=True)
+
+    async def busy(self) -> list[Server]:
+        """The servers that work on runs, the busiest first; waits until there is one."""
+        while True:
+            rows = await asyncio.to_thread(self.database.rows, HELD)
+            pids = [row["pid"] for row in rows]
+            if busy := [server for server in self.fleet.runners if server.alive and server.pid in pids]:
+                return sorted(busy, key=lambda server: pids.index(server.pid))
+            await asyncio.sleep(0.05)
 
     async def warm_up(self, runs: int = 6) -> None:
         """A little work, so that what the servers use afterwards is what they use at rest."""
