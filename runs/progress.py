@@ -6,6 +6,7 @@ One transaction each, run by `writer.py` together with those of other runs. Ends
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +24,8 @@ from runs.story import Piece
 from runs.transitions import Ending, Usage, close_step, end_run, fresh
 from streaming import journal
 from streaming.journal import Draft
+
+logger = logging.getLogger(__name__)
 
 
 class Fenced(Exception):
@@ -57,6 +60,7 @@ def hold(run: Run) -> None:
         cursor.execute(_FENCES[connection.vendor], [lease, run.pk, run.epoch])
         row = cursor.fetchone()
     if row is None:
+        logger.info("a write for run %s was refused, it is not ours any more", run.pk)
         raise Fenced(run.pk)
     if row[0] == RunStatus.CANCELLING:
         raise CancelRequested(run.pk)
