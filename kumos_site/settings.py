@@ -263,6 +263,14 @@ if KUMOS_BEAT_SECONDS > KUMOS_LEASE_SECONDS / 2:
     raise ImproperlyConfigured(
         f"KUMOS_BEAT_SECONDS={KUMOS_BEAT_SECONDS:g}: expected at most half of KUMOS_LEASE_SECONDS, or runs are lost"
     )
+if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    # Whoever stands still in the middle of a transaction holds rows that others wait for, but not for a whole lease.
+    DATABASES["default"]["OPTIONS"]["options"] = " ".join(
+        [
+            DATABASES["default"]["OPTIONS"].get("options", ""),
+            f"-c idle_in_transaction_session_timeout={min(15.0, KUMOS_LEASE_SECONDS / 2):g}s",
+        ]
+    ).strip()
 KUMOS_SWEEP_SECONDS = read("KUMOS_SWEEP_SECONDS", "5", positive)
 KUMOS_CRASH_CAP = read("KUMOS_CRASH_CAP", "5", whole)
 KUMOS_HEARTBEAT_SECONDS = read("KUMOS_HEARTBEAT_SECONDS", "15", positive)

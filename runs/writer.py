@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 PACE_SECONDS = 0.005
 CROWDED_COMMITS = 20  # within the last tenth of a second
 ATTEMPTS = 3
+IDLE_IN_TRANSACTION = "25P03"  # PostgreSQL has ended the session; Django calls that an InternalError
 AWAY_SECONDS = 0.25  # between two tries to reach a database that is away
 
 
@@ -184,8 +185,9 @@ def _tidy(close: Callable[[], None]) -> None:
 
 
 def passing(error: Exception) -> bool:
-    """Whether the same work may succeed a moment later: a lock, a deadlock, a lost connection."""
-    return isinstance(error, OperationalError | InterfaceError)
+    """Whether the same work may succeed a moment later: a lock, a deadlock, a lost connection, a pause too long."""
+    code = getattr(error.__cause__, "sqlstate", None)
+    return isinstance(error, OperationalError | InterfaceError) or code == IDLE_IN_TRANSACTION
 
 
 def _resolve(jobs: Sequence[_Job]) -> None:

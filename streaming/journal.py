@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Count, Max
 
 from assistants.clock import now, shared_now
@@ -60,15 +61,23 @@ class ThreadGone(Exception):
     """The thread was deleted: there is nothing to append to."""
 
 
-_INSERT = """
-INSERT INTO streaming_event (thread_id, seq, run_id, name, data, created_at) VALUES (%s, %s, %s, %s, %s, %s)
-"""
+_COLUMNS = "INSERT INTO streaming_event (thread_id, seq, run_id, name, data, created_at) VALUES "
+_ROW = "(%s, %s, %s, %s, %s, %s)"
+ROWS_PER_STATEMENT = 100
+"""Few enough for the parameters that a statement may have in any database."""
+
+
+def _insert(cursor: CursorWrapper, rows: Sequence[Sequence[Any]]) -> None:
+    """In statements of many rows, not by executemany: after psycopg's, PostgreSQL never ends an idle transaction."""
+    for start in range(0, len(rows), ROWS_PER_STATEMENT):
+        some = rows[start : start + ROWS_PER_STATEMENT]
+        cursor.execute(_COLUMNS + ", ".join([_ROW] * len(some)), [value for row in some for value in row])
 
 
 def append(thread_id: str, drafts: Sequence[Draft]) -> list[Entry]:
     """Numbers and stores `drafts`; the bell rings when the surrounding transaction commits. Raises ThreadGone.
 
-    The thread's row stays locked until that commit. By hand and by executemany: this runs once per streamed token.
+    The thread's row stays locked until that commit. By hand, in one statement: this runs once per streamed token.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -83,7 +92,7 @@ def append(thread_id: str, drafts: Sequence[Draft]) -> list[Entry]:
             Entry(thread_id, seq, draft.run_id, draft.name, draft.data) for seq, draft in enumerate(drafts, start=first)
         ]
         moment = connection.ops.adapt_datetimefield_value(now())
-        cursor.executemany(_INSERT, [(e.thread_id, e.seq, e.run_id, e.name, e.data, moment) for e in entries])
+        _insert(cursor, [(e.thread_id, e.seq, e.run_id, e.name, e.data, moment) for e in entries])
     for entry in entries:
         if entry.name in TERMINAL_RUN_EVENTS:
             EndedRun.objects.create(run_id=entry.run_id, thread_id=thread_id, ended_at=shared_now())
