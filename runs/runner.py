@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 POLL_SECONDS_UNHEALTHY = 0.25
+RECLAIM_SECONDS = 2.0
+"""How soon the runs of a worker of this host that died are taken over, at most."""
 FILE_SLOTS = 2
 
 
@@ -80,6 +82,7 @@ class Runner:
                     loops.create_task(self._every(poll_seconds, self._claim, self._run_bell))
                     loops.create_task(self._every(poll_seconds, self._claim_files, self._file_bell))
                     loops.create_task(self._every(lambda: settings.KUMOS_BEAT_SECONDS, self._beat, self._drained))
+                    loops.create_task(self._every(lambda: RECLAIM_SECONDS, self._reclaim, self._drained))
                     loops.create_task(self._every(lambda: settings.KUMOS_SWEEP_SECONDS, self._sweep, self._drained))
                     loops.create_task(self._every(lambda: settings.KUMOS_SWEEP_SECONDS, self._compact, self._drained))
                 # A claim that was under way when the draining began: its runs go back, too.
@@ -181,8 +184,11 @@ class Runner:
         for run_id in lost:
             held[run_id].stop(Stop.LOST)  # not one that has claimed the run again meanwhile
 
+    async def _reclaim(self) -> None:
+        if await self._database(queue.reclaim_dead, self.id):
+            self._run_bell.set()
+
     async def _sweep(self) -> None:
-        await self._database(queue.reclaim_dead, self.id)
         await self._database(queue.sweep)
         await self._database(storage.delete_expired_files)
 

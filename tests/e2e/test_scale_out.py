@@ -36,7 +36,7 @@ SLOTS = 4
 PATIENT = {
     "KUMOS_LEASE_SECONDS": NEVER,  # what is taken over is taken over because its worker is known to be dead,
     "KUMOS_BEAT_SECONDS": "400",  # and a cancel is heard of by its bell
-    "KUMOS_SWEEP_SECONDS": "1",
+    "KUMOS_SWEEP_SECONDS": NEVER,
     "KUMOS_CRASH_CAP": "1000",
     "KUMOS_DRAIN_SECONDS": "1",
     "KUMOS_RUN_SLOTS": str(SLOTS),
