@@ -20,7 +20,7 @@ from typing import IO
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 
 from assistants import bell
 from assistants.clock import now, shared_now
@@ -39,6 +39,7 @@ EXHAUSTED = "The run was interrupted too often."
 INTERRUPTED = "The run was interrupted: its worker died."
 
 
+@transaction.atomic(savepoint=False)
 def claim(worker_id: str, limit: int, working_on: Collection[str] = ()) -> list[Run]:
     """Up to `limit` runs for `worker_id`: interrupted ones, then queued ones, oldest first, fair over projects.
 
@@ -69,7 +70,16 @@ def apart(run: Run, done: str) -> Iterator[None]:
 
 def _interrupted(limit: int, working_on: Collection[str]) -> list[Run]:
     over = Q(lease_until=None) | Q(lease_until__lt=shared_now())
-    return list(Run.objects.filter(over, status__in=HELD).exclude(pk__in=working_on).order_by("created_at")[:limit])
+    held = Run.objects.filter(over, status__in=HELD).exclude(pk__in=working_on)
+    return list(unlocked(held).order_by("created_at")[:limit])
+
+
+def unlocked(runs: QuerySet[Run]) -> QuerySet[Run]:
+    """Those whose rows nobody holds: a worker that was stopped in a transaction must not stop the others, too.
+
+    PostgreSQL ends such a transaction after a while (settings); SQLite has one writer, and this says nothing there.
+    """
+    return runs.select_for_update(skip_locked=True)
 
 
 _OLDEST_QUEUED = """
@@ -103,7 +113,7 @@ def _queued(limit: int) -> list[Run]:
         line = queued.filter(project_id=project_id).order_by("created_at", "pk").values_list("created_at", "pk")[:limit]
         turns += [(turn, *waits) for turn, waits in enumerate(line, start=running[project_id])]
     chosen = [id for _, _, id in sorted(turns)[:limit]]
-    runs = Run.objects.in_bulk(chosen)
+    runs = {run.pk: run for run in unlocked(Run.objects.filter(pk__in=chosen))}
     return [runs[id] for id in chosen if id in runs]
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from pytest_django.fixtures import Settings
 
 from assistants.clock import now
@@ -20,6 +22,7 @@ from runs.models import HELD, Run, RunStatus, Worker
 from runs.story import Piece
 from streaming.models import Event
 from tests.conftest import ApiClient
+from tests.loops import PATIENCE_SECONDS
 from tests.runs.conftest import GET_WEATHER, ask
 
 pytestmark = pytest.mark.django_db
@@ -342,3 +345,35 @@ def test_every_claimed_run_has_one_holder(atlas: Project, comet: Project) -> Non
     holders = Counter(Run.objects.filter(status__in=HELD).values_list("worker_id", flat=True))
     assert holders == {"worker_a": 5, "worker_b": 5, "worker_c": 4}
     assert not Run.objects.filter(status=RunStatus.QUEUED).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_a_stopped_worker_locks_stops_no_claim() -> None:
+    """As when a process is frozen in the midst of a transaction: its run waits, those of others do not."""
+    if connection.vendor == "sqlite":
+        return  # it has one writer at a time
+    atlas = Project.objects.create(name="Atlas")
+    frozen, interrupted, waiting = queued(atlas, 3)
+    assert claim(2) == [frozen, interrupted]
+    for id in (frozen, interrupted):
+        run_out(id)
+    locked, done = threading.Event(), threading.Event()
+
+    def freeze() -> None:
+        try:
+            with transaction.atomic():
+                Run.objects.filter(pk=frozen).update(lease_until=now())
+                locked.set()
+                assert done.wait(PATIENCE_SECONDS)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        task = pool.submit(freeze)
+        assert locked.wait(PATIENCE_SECONDS)
+        try:
+            with transaction.atomic():
+                assert claim(5, "worker_b") == [interrupted, waiting]
+        finally:
+            done.set()
+        task.result()
