@@ -134,12 +134,22 @@ def is_right(story: Story) -> bool:
     return True
 
 
+def are_of_two_calls(one: tuple[str, dict[str, Any]], other: tuple[str, dict[str, Any]]) -> bool:
+    """Deltas of a step that say more of different calls may come in either order. On a slow machine there are such."""
+    touched: list[set[int]] = []
+    for name, frame in (one, other):
+        if name != "thread.run.step.delta":
+            return False
+        touched.append({entry["index"] for entry in frame["delta"]["step_details"]["tool_calls"]})
+    return touched[0].isdisjoint(touched[1])
+
+
 def test_a_frame_cannot_be_left_out_doubled_or_moved(story: Story) -> None:
     assert is_right(story)
     for place in range(len(story)):
         assert not is_right(story[:place] + story[place + 1 :]), f"without {story[place]}"
         assert not is_right(story[: place + 1] + story[place:]), f"twice {story[place]}"
-        if place and story[place] != story[place - 1]:
+        if place and story[place] != story[place - 1] and not are_of_two_calls(story[place - 1], story[place]):
             moved = [*story[: place - 1], story[place], story[place - 1], *story[place + 1 :]]
             assert not is_right(moved), f"{story[place]} too early"
     assert not any(is_right(story[:place]) for place in range(len(story)) if "requires" not in story[place - 1][0])
