@@ -23,6 +23,7 @@ from pytest_django.fixtures import Settings
 from assistants import bell, layer
 from assistants.models import Thread
 from kumos_site.settings import layers
+from runs import runner
 from runs.writer import Writer
 from streaming import broker, journal
 from streaming.follow import follow, hub
@@ -292,6 +293,21 @@ def test_while_the_layer_fails_one_call_a_while_tries_it(server: Redis, use: Cal
 
     # The one that tried, too, was answered: it ended the loop.
     assert run_async(scenario) > 100
+
+
+def test_one_of_several_processes_expects_no_bells_without_redis(
+    server: Redis, use: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it looks into the database more often, for runs and for events."""
+    monkeypatch.setattr(layer, "_one_of_several", False)
+    use("")
+    assert layer.healthy()
+    alone = runner.poll_seconds()
+    layer.one_of_several()
+    assert not layer.healthy()
+    assert runner.poll_seconds() < alone
+    use(server.url)
+    assert layer.healthy()
 
 
 def entries(*lengths: int) -> Sequence[Entry]:
