@@ -124,27 +124,31 @@ class Writer:
                 if passing(error) or (culprit := next((job for job in left if job.error is error), None)) is None:
                     break
                 left.remove(culprit)
+        give_up_at = time.monotonic() + settings.KUMOS_LEASE_SECONDS * 2 / 3
         for job in left:
-            self._commit_alone(job)
+            self._commit_alone(job, give_up_at)
 
-    def _commit_alone(self, job: _Job) -> None:
-        for attempt in range(1, ATTEMPTS + 1):
+    def _commit_alone(self, job: _Job, give_up_at: float) -> None:
+        """In a transaction of its own, ATTEMPTS times. A lost connection is no fault of the work and does not count:
+        a restart of the database is waited out, as long as leases may still hold.
+        """
+        attempts = 0
+        while True:
             job.error = None
             try:
                 _transact([job])
                 return
             except Exception as error:
                 job.error = error
-                if not passing(error) or attempt == ATTEMPTS:
+                attempts += self._stopping or _is_connected()
+                if not passing(error) or attempts == ATTEMPTS or time.monotonic() > give_up_at:
                     return
                 logger.warning("a transaction is tried again: %r", error)
                 _tidy(connection.close)  # it may be what is wrong
-                time.sleep(0.05 * attempt)
-                self._await_database()
+                time.sleep(0.05 * max(attempts, 1))
+                self._await_database(give_up_at)
 
-    def _await_database(self) -> None:
-        """Until there is a connection: a restart of the database is waited out, as long as leases may still hold."""
-        give_up_at = time.monotonic() + settings.KUMOS_LEASE_SECONDS * 2 / 3
+    def _await_database(self, give_up_at: float) -> None:
         while not self._stopping and time.monotonic() < give_up_at:
             try:
                 connection.ensure_connection()
@@ -152,6 +156,10 @@ class Writer:
             except Exception as error:
                 logger.warning("the writer waits for the database: %r", error)
                 time.sleep(AWAY_SECONDS)
+
+
+def _is_connected() -> bool:
+    return connection.connection is not None and connection.is_usable()
 
 
 def _transact(jobs: Sequence[_Job]) -> None:
