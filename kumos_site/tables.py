@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from assistants.models import Project
@@ -16,6 +16,7 @@ from kumos_site.demo import Demo, find_demo, make_demo
 
 ADVISORY_LOCK = 0x6B756D6F73
 """What processes of one PostgreSQL database agree on: "kumos"."""
+LIMITS = ("statement_timeout", "idle_in_transaction_session_timeout")
 
 
 def missing_migrations() -> int:
@@ -36,15 +37,17 @@ def alone() -> Iterator[None]:
     """Holds the lock of the database: in PostgreSQL itself, for SQLite beside the file, which is on this host."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            # Others may be at it for longer than a statement may take.
-            cursor.execute("SET statement_timeout = 0")
+            for limit in LIMITS:  # of what a request may take: tables, and others' tables, take longer
+                cursor.execute(f"SET {limit} = 0")
             cursor.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
             try:
                 yield
             finally:
-                # The connection may go back to a pool, and live on.
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [ADVISORY_LOCK])
-                cursor.execute("RESET statement_timeout")
+                # The connection may go back to a pool, and live on; one that broke has let go of everything.
+                with suppress(OperationalError):
+                    cursor.execute("SELECT pg_advisory_unlock(%s)", [ADVISORY_LOCK])
+                    for limit in LIMITS:
+                        cursor.execute(f"RESET {limit}")
         return
     with (settings.DATA_DIR / "setup.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
