@@ -16,7 +16,7 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from django.conf import settings as django_settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import override_settings
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import (
@@ -539,7 +539,7 @@ def lives(examples: int, steps: int) -> None:
 
 
 def test_any_order_of_events_is_a_life_of_the_model() -> None:
-    lives(200, 30)
+    lives(200 if connection.vendor == "sqlite" else 40, 30)  # PostgreSQL takes far longer for each
 
 
 @pytest.mark.slow
