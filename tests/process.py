@@ -86,7 +86,7 @@ class KumosProcess:
 
     @property
     def database_url(self) -> str:
-        return self.environment().get("DATABASE_URL", f"sqlite:///{self.data_dir / 'kumos.sqlite3'}")
+        return self.environment().get("DATABASE_URL") or f"sqlite:///{self.data_dir / 'kumos.sqlite3'}"
 
     def answers(self) -> bool:
         with self.client(timeout=5) as client:

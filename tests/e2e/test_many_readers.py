@@ -154,7 +154,7 @@ def test_a_reader_that_takes_nothing_is_cut_and_can_go_on(tmp_path: Path) -> Non
 def crowded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[KumosProcess, redis.Redis | None]]:
     """A server that may have all these readers, and the Redis that carries its bells, if one does."""
     with ExitStack() as stack:
-        settings, client = {}, None
+        settings, client = {"REDIS_URL": ""}, None
         if request.param == "redis":
             backend = stack.enter_context(Redis())
             settings["REDIS_URL"] = backend.url

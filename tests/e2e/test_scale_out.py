@@ -27,6 +27,7 @@ from tests.process import ROOT, KumosProcess, KumosWorker
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.own_database,
     pytest.mark.skipif(not has_redis() or postgres_programs() is None, reason="needs PostgreSQL and redis-server"),
 ]
 
