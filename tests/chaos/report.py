@@ -84,7 +84,7 @@ def row_of(evidence: Evidence, counts: Mapping[str, int], violations: int) -> Ro
         **{name: counts.get(name, 0) for name in counted},
         other=violations - sum(counts.get(name, 0) for name in counted),
         answers_5xx=sum(line["status"] >= 500 for line in evidence.lines["answer"]),
-        take_overs=len(times),
+        take_overs=sum(run.row["crash_attempts"] for run in evidence.runs.values()),
         take_over=spread(times),
         stall=spread(list(stalls(evidence))),
         seconds=round(about.seconds, 1),

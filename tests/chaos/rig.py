@@ -23,6 +23,7 @@ from django.conf import settings
 
 from tests.backends import Postgres, Redis
 from tests.chaos import report
+from tests.chaos.beginning import begin
 from tests.chaos.checker import check
 from tests.chaos.databases import Database, Postgresql, Sqlite, tables
 from tests.chaos.evidence import About
@@ -31,7 +32,7 @@ from tests.chaos.injector import Injector
 from tests.chaos.load import Load, look_around
 from tests.chaos.proxy import Proxy
 from tests.chaos.report import Row
-from tests.chaos.servers import Fleet, Server
+from tests.chaos.servers import Fleet, Server, own_environment
 from tests.chaos.upstreams import UpstreamProcess
 from tests.chaos.wire import Address
 
@@ -89,6 +90,7 @@ class Rig:
     proxies: dict[str, Proxy]
     postgres: Postgres | None
     redis: Redis | None
+    stranger_key: str
 
     @property
     def addresses(self) -> list[Address]:
@@ -103,9 +105,7 @@ class Rig:
     async def working(self, load: Load) -> AsyncIterator[asyncio.Task[None]]:
         """The load at work, and a stranger beside it; left when all its runs and readers have come to their end."""
         chance = random.Random(f"stranger:{self.plan.seed}")
-        stranger = asyncio.create_task(
-            look_around(self.history, self.addresses[0], self.fleet.stranger_key, load, chance)
-        )
+        stranger = asyncio.create_task(look_around(self.history, self.addresses[0], self.stranger_key, load, chance))
         work = asyncio.create_task(load.work())
         try:
             yield work
@@ -229,12 +229,24 @@ async def _play(plan: Plan, scenario: Callable[[Rig], Awaitable[None]], director
                 database = Postgresql(postgres.url, await through("postgresql", postgres.url))
             if redis is not None:
                 environment["REDIS_URL"] = await through("redis", redis.url)
+            stranger_key = await begin(data_dir, database, own_environment())
             fleet = Fleet(history, data_dir, {**environment, **database.settings()}, web=plan.web, runners=plan.runners)
             await stack.enter_async_context(fleet)
             if "web" in plan.proxied:
                 for server in fleet.web:
                     proxies[f"web {server.name}"] = await stack.enter_async_context(Proxy(server.address))
-            rig = Rig(plan, history, Injector(history, plan.seed), upstream, database, fleet, proxies, postgres, redis)
+            rig = Rig(
+                plan,
+                history,
+                Injector(history, plan.seed),
+                upstream,
+                database,
+                fleet,
+                proxies,
+                postgres,
+                redis,
+                stranger_key,
+            )
             began = time.monotonic()
             await scenario(rig)
             await rig.keep(time.monotonic() - began)

@@ -182,9 +182,7 @@ class Fleet:
         commands: dict[str, tuple[str, ...]] = {} if web + runners else {"serve": ALL_IN_ONE}
         commands |= {f"web-{n}": WEB for n in range(1, web + 1)}
         commands |= {f"runner-{n}": RUNNER for n in range(1, runners + 1)}
-        self.data_dir = data_dir
         self.servers = [Server(name, command, common, history) for name, command in commands.items()]
-        self.stranger_key = ""
 
     @property
     def web(self) -> list[Server]:
@@ -196,11 +194,8 @@ class Fleet:
         return [server for server in self.servers if server.command != WEB]
 
     async def __aenter__(self) -> Fleet:
-        self.data_dir.mkdir(parents=True, exist_ok=True)
         try:
-            await self.web[0].start()  # alone: it makes the tables
-            await asyncio.gather(*[server.start() for server in self.servers if server is not self.web[0]])
-            self.stranger_key = await self.make_key("Strangers")
+            await asyncio.gather(*[server.start() for server in self.servers])
         except BaseException:
             await self.end()
             raise
@@ -208,17 +203,6 @@ class Fleet:
 
     async def __aexit__(self, *exc: object) -> None:
         await self.end()
-
-    async def make_key(self, project: str) -> str:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "manage.py", "createkey", "--project", project),
-            cwd=ROOT,
-            env={**own_environment(), **self.servers[0].settings},
-            stdout=asyncio.subprocess.PIPE,
-        )
-        out, _ = await process.communicate()
-        assert process.returncode == 0
-        return out.decode().strip()
 
     async def end(self) -> None:
         """Whatever they are doing: by SIGKILL, since nothing that counts may depend on an orderly stop."""
