@@ -38,8 +38,8 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 THREADS = 4
-LARGE_THREADS = 2
-"""Threads for requests with large bodies: taking an upload apart takes seconds, which others need not wait for."""
+SLOW_THREADS = 2
+"""Threads for what takes seconds, which others need not wait for: taking an upload apart, asking model servers."""
 
 
 BLOCK_BYTES = 128 * 1024
@@ -67,7 +67,7 @@ class Lane(ThreadPoolExecutor):
 
 
 _lanes = [Lane(f"kumos-request-{number}") for number in range(THREADS)]
-_large_lanes = [Lane(f"kumos-large-request-{number}") for number in range(LARGE_THREADS)]
+_slow_lanes = [Lane(f"kumos-slow-request-{number}") for number in range(SLOW_THREADS)]
 
 
 def free_lane(lanes: list[Lane]) -> Lane:
@@ -108,7 +108,8 @@ class PageHandler(ASGIHandler):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = scope.get("extensions", {}).get(BODY)
         is_large = body is not None and not isinstance(body, BytesIO)  # intake.MEMORY_BYTES
-        lane = free_lane(_large_lanes if is_large else _lanes)
+        is_slow = is_large or scope["path"].startswith("/v1/models")  # which providers are asked for
+        lane = free_lane(_slow_lanes if is_slow else _lanes)
         with seats.visit():
             async with ThreadSensitiveContext(executor=lane):
                 await self.handle(scope, receive if body is None else Received(receive, body), send)

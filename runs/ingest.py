@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -35,6 +36,8 @@ from assistants.retrieval.chunk import Slice
 
 logger = logging.getLogger(__name__)
 
+FILE_SLOTS = 2
+"""Files that one process works on at the same time."""
 CLAIM_SECONDS = 60
 """How long a claim holds without a sign of life; every batch of passages renews it."""
 READ_SECONDS = 30
@@ -42,6 +45,9 @@ READ_SECONDS = 30
 ATTEMPTS_MAX = 3
 PASSAGES_PER_WRITE = 50
 COMPLAINT_BYTES = 2_000
+
+_threads = ThreadPoolExecutor(FILE_SLOTS, thread_name_prefix="kumos-ingest")
+"""Of its own: followers wait for none of this."""
 
 ErrorCode = Literal["server_error", "unsupported_file", "invalid_file"]
 
@@ -271,4 +277,4 @@ async def in_thread[**P, R](work: Callable[P, R], *args: P.args, **kwargs: P.kwa
         finally:
             connections.close_all()
 
-    return await sync_to_async(closing, thread_sensitive=False)()
+    return await sync_to_async(closing, thread_sensitive=False, executor=_threads)()

@@ -33,7 +33,6 @@ POLL_SECONDS = 1.0
 POLL_SECONDS_UNHEALTHY = 0.25
 RECLAIM_SECONDS = 2.0
 """How soon the runs of a worker of this host that died are taken over, at most."""
-FILE_SLOTS = 2
 
 
 def poll_seconds() -> float:
@@ -157,7 +156,7 @@ class Runner:
         task.add_done_callback(done)
 
     async def _claim_files(self) -> None:
-        free = FILE_SLOTS - len(self.file_tasks)
+        free = ingest.FILE_SLOTS - len(self.file_tasks)
         if free <= 0 or self.stopping:
             return
         for claim in await self.writer.run(partial(ingest.claim_files, self.id, free)):

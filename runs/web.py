@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urljoin
 
 import httpx
@@ -22,11 +24,15 @@ REDIRECTS_MAX = 3
 ADDRESSES_MAX = 4
 """How many addresses of one host are tried."""
 CONNECT_SECONDS = 5.0
+RESOLVERS = 8
+"""Threads of their own for looking names up: one that does not resolve blocks its thread for many seconds."""
 FORBIDDEN = frozenset({ipaddress.ip_address("168.63.129.16")})
 """Public by its number, but the inside of a cloud: Azure's metadata."""
 TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 """NAT64: an IPv4 address in IPv6's clothes (RFC 6052)."""
 HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "Kumos"}
+
+_resolvers = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="kumos-resolver")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -93,7 +99,7 @@ async def checked_addresses(place: httpx.URL) -> list[Address]:
     host = place.raw_host.decode("ascii")
     try:
         port = place.port or {"http": 80, "https": 443}[place.scheme]
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await loop.run_in_executor(_resolvers, look_up, host, port)
     except (OSError, ValueError):  # of which UnicodeError is one
         raise Unfetchable("its host has no address", passing=True) from None
     addresses = [ipaddress.ip_address(info[4][0]) for info in found]
@@ -101,6 +107,11 @@ async def checked_addresses(place: httpx.URL) -> list[Address]:
     if not named and not all(is_public(address) for address in addresses):
         raise Unfetchable("its host is not on the public internet (KUMOS_IMAGE_HOSTS can name exceptions)")
     return list(dict.fromkeys(addresses))[:ADDRESSES_MAX]
+
+
+def look_up(host: str, port: int) -> list[Any]:
+    """The system's answer; a name server that is silent is waited for."""
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 def is_public(address: Address) -> bool:

@@ -77,7 +77,13 @@ def asked() -> Iterator[tuple[list[Model] | None, str]]:
 def provider_list(base_url: str, api_key: str) -> list[Model] | None:
     """The provider's list, maybe KEPT_SECONDS old; None where it gives none."""
     place = (base_url, api_key)
-    with _asking:  # whoever comes meanwhile gets the same answer
+    until, listed = _lists.get(place, (0.0, None))
+    if until > time.monotonic():
+        return listed
+    # One asks. Who comes meanwhile gets what was known, if anything was: requests have few threads to wait on.
+    if not _asking.acquire(blocking=place not in _lists):
+        return listed
+    try:
         until, listed = _lists.get(place, (0.0, None))
         if until < time.monotonic():
             try:
@@ -87,6 +93,8 @@ def provider_list(base_url: str, api_key: str) -> list[Model] | None:
                 listed = None
             _lists[place] = time.monotonic() + KEPT_SECONDS, listed
         return listed
+    finally:
+        _asking.release()
 
 
 def fetched(base_url: str, api_key: str) -> bytes:

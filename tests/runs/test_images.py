@@ -323,13 +323,13 @@ def resolved(url: str, *answers: list[str]) -> web.Fetched:
     """`fetch` where the name server gives these answers, one after the other, and then no more."""
     left = list(answers)
 
-    async def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
+    def look_up(host: str, port: int) -> list[Any]:
         assert left, f"{host} was looked up once too often"
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in left.pop(0)]
 
     async def work() -> web.Fetched:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+            patch.setattr(web, "look_up", look_up)
             return await web.fetch(url, LIMIT)
 
     return run_async(work)
