@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
@@ -30,7 +31,8 @@ def test_ready_when_the_database_is_migrated(client: Client) -> None:
 
 @pytest.mark.django_db
 def test_not_ready_while_a_migration_is_missing(client: Client) -> None:
-    MigrationRecorder(connection).record_unapplied("runs", "0001_initial")
+    ((app, newest),) = MigrationLoader(connection).graph.leaf_nodes("runs")
+    MigrationRecorder(connection).record_unapplied(app, newest)
     answer = client.get("/health/ready")
     assert (answer.status_code, answer.json()) == (503, {"status": "migrations"})
 
