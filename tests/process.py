@@ -18,6 +18,7 @@ from typing import Self
 
 import httpx
 
+from tests import reaper
 from tests.lanes import backends_of
 from tests.loops import PATIENCE_SECONDS
 from tests.ports import free_port
@@ -77,6 +78,7 @@ class KumosProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        reaper.bind(self.process.pid)
 
     def environment(self) -> dict[str, str]:
         """What the server is started with; other commands of manage.py find its data by it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +14,7 @@ import psycopg
 import pytest
 import redis
 
+from tests import reaper
 from tests.backends import Postgres, Redis, has_redis, postgres_programs
 from tests.loops import PATIENCE_SECONDS
 from tests.process import ROOT
@@ -82,3 +85,19 @@ def test_a_server_ends_with_whoever_started_it(frozen: bool) -> None:
     wait_for(lambda: not folder.exists())
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(f"postgres://kumos@127.0.0.1:{port}/postgres", connect_timeout=5)
+
+
+def test_what_is_bound_ends_with_us_and_nothing_else_does() -> None:
+    code = "import subprocess, sys; from tests import reaper; wait = 'import signal; signal.pause()'; "
+    code += "unbound, bound = [subprocess.Popen([sys.executable, '-c', wait]) for _ in range(2)]; "
+    code += "reaper.bind(bound.pid); print(unbound.pid, bound.pid, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as starter:
+        assert starter.stdout is not None
+        unbound, bound = (int(word) for word in starter.stdout.readline().split())
+        assert reaper.alive(bound)
+        starter.kill()
+        wait_for(lambda: not reaper.alive(bound))
+        assert reaper.alive(unbound)
+        os.kill(unbound, signal.SIGKILL)
