@@ -20,10 +20,10 @@ test-environment:
 	@bin/environment requirements-test.txt
 	@bin/system-packages
 
-# SQLite, and PostgreSQL with Redis; on as many workers as there are cores (tests/lanes.py).
+# SQLite, then PostgreSQL with Redis; on as many workers as there are cores, up to eight (tests/lanes.py).
 define on-both-databases
-$(python) -m pytest --numprocesses=auto --dist=worksteal --database=sqlite $(1)
-$(python) -m pytest --numprocesses=auto --dist=worksteal --database=postgres $(1)
+$(python) -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal --database=sqlite $(1)
+$(python) -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal --database=postgres $(1)
 endef
 
 lint: test-environment ## style, types and migrations only

@@ -155,7 +155,7 @@ class Postgres(Server):
         settings = [
             "listen_addresses=127.0.0.1",
             f"unix_socket_directories={self.folder}",
-            "max_connections=300",
+            "max_connections=500",
             *self.settings,
         ]
         options = [word for setting in settings for word in ("-c", setting)]
