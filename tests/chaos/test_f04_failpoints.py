@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 import pytest
 from django.conf import settings
 
-from tests.chaos.load import Load
+from tests.chaos.load import PATIENCE_SECONDS, Load
 from tests.chaos.rig import Plan, Rig, conduct
 from tests.chaos.servers import AUTHORISED, Server
 from tests.chaos.upstreams import FUNCTION
@@ -24,6 +25,7 @@ from tests.chaos.wire import Lost, ask
 
 pytestmark = pytest.mark.chaos
 
+ENDS = ("completed", "cancelled", "expired")
 PACKAGES = ("assistants", "streaming", "runs", "kumos_site")
 CALLS = {"failpoint", "failpoint_on_commit"}
 TOOL = {"type": "function", "function": {"name": FUNCTION, "description": "Looks something up."}}
@@ -151,9 +153,7 @@ async def trip(rig: Rig, server: Server, point: Point, round: int) -> asyncio.Ta
     armed = {**point.settings, "KUMOS_FAILPOINTS": f"{point.name}:{point.count}:crash"}
     server.launch(**armed)
     await server.ready(or_gone=True)
-    load = rig.load(
-        1, model=point.model, body=point.body, posted_every=int(point.posted), sdk_every=0, mark=f"{point.name} {round}"
-    )
+    load = load_of(rig, point, round)
     work = asyncio.create_task(under_way(rig, load, point))
     dying = asyncio.create_task(server.gone())
     await asyncio.wait({work, dying}, return_when=asyncio.FIRST_COMPLETED)
@@ -164,6 +164,29 @@ async def trip(rig: Rig, server: Server, point: Point, round: int) -> asyncio.Ta
     return work
 
 
+async def fail(rig: Rig, server: Server, point: Point) -> None:
+    """A life of the server in which it only fails at the failpoint, and goes on."""
+    before = server.log.stat().st_size
+    server.launch(**point.settings, KUMOS_FAILPOINTS=f"{point.name}:{point.count}:raise")
+    await server.ready()
+    work = asyncio.create_task(under_way(rig, load_of(rig, point, "raised"), point))
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while f"failpoint {point.name}: raise" not in server.log.read_text(errors="replace")[before:]:
+        assert time.monotonic() < give_up_at, f"{point.name} was not passed:\n{server.tail()}"
+        await asyncio.sleep(0.05)
+    rig.injector.note("raise", name=server.name, at=point.name)
+    if point.then is drain:
+        await server.gone()
+        await server.start()
+    await work
+    await server.kill()
+
+
+def load_of(rig: Rig, point: Point, mark: object) -> Load:
+    mark = f"{point.name} {mark}"
+    return rig.load(1, model=point.model, body=point.body, posted_every=int(point.posted), sdk_every=0, mark=mark)
+
+
 async def under_way(rig: Rig, load: Load, point: Point) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(load.work())
@@ -171,7 +194,7 @@ async def under_way(rig: Rig, load: Load, point: Point) -> None:
 
 
 def plan_of(database: str) -> Plan:
-    return Plan("F4", database, ends=("completed", "cancelled", "expired"), attempts=2, compacted=True)
+    return Plan("F4", database, ends=ENDS, attempts=2, compacted=True)
 
 
 def test_f4_a_chain_of_crashes() -> None:
@@ -200,3 +223,19 @@ def test_f4_each_crash_by_itself(database: str) -> None:
         await server.start()
 
     assert conduct(plan_of(database), scenario).injections >= 5 * len(POINTS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_f4_each_failure_by_itself(database: str) -> None:
+    """An error that nobody expects, instead of a crash: a run may fail for it and say so, and nothing else breaks."""
+
+    async def scenario(rig: Rig) -> None:
+        (server,) = rig.fleet.servers
+        await server.kill()
+        for point in POINTS:
+            await fail(rig, server, point)
+        await server.start()
+
+    plan = Plan("F4 raise", database, ends=(*ENDS, "failed"), attempts=2, compacted=True, refusals=(500,), errors=True)
+    assert conduct(plan, scenario).injections >= len(POINTS)
