@@ -22,6 +22,8 @@ from typing import Any, cast
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, connection, transaction
 
+from assistants import metrics
+
 logger = logging.getLogger(__name__)
 
 PACE_SECONDS = 0.005
@@ -82,8 +84,12 @@ class Writer:
     def _loop(self) -> None:
         try:
             while jobs := self._next():
+                began = time.monotonic()
                 self._commit(jobs)
-                self._commits.append(time.monotonic())
+                ended = time.monotonic()
+                self._commits.append(ended)
+                metrics.BATCH_JOBS.observe(len(jobs))
+                metrics.COMMIT_SECONDS.observe(ended - began)
                 _resolve(jobs)
                 _tidy(close_old_connections)
         finally:

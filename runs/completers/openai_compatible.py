@@ -24,6 +24,7 @@ import httpx
 import orjson
 from django.conf import settings
 
+from assistants import metrics
 from runs.completers import CompleterError, CompleterEvent, CompletionRequest, ErrorCode
 from runs.completers.chunks import DONE, TEXT_CHARS_MAX, Answer, Cut, Lines, Malformed, chunk_in, mapping, parsed
 
@@ -95,6 +96,8 @@ class Failure(Exception):
         self.retry = retry
         self.after = after
         self.refused = refused
+        self.status = ""
+        """The HTTP status that said so, if one did."""
 
 
 class OpenAICompatibleCompleter:
@@ -122,6 +125,7 @@ class OpenAICompatibleCompleter:
         attempt = 1
         while True:
             given = False
+            metrics.UPSTREAM_CALLS.inc()
             try:
                 async with aclosing(self.attempt(body)) as events:
                     async for event in events:
@@ -132,6 +136,7 @@ class OpenAICompatibleCompleter:
                 return
             except Failure as failure:
                 fault = failure
+                metrics.UPSTREAM_ERRORS.labels(fault.code, fault.status).inc()
             if fault.refused and not given and fault.refused not in refused:
                 logger.warning("%s of %s is asked again without %s", request.model, self.url, fault.refused)
                 body = without(body, fault.refused)
@@ -142,6 +147,7 @@ class OpenAICompatibleCompleter:
             logger.warning("model server %s, attempt %d%s: %s", host, attempt, " (last)" * last, fault.message)
             if last:
                 raise CompleterError(fault.code, fault.message)
+            metrics.UPSTREAM_RETRIES.inc()
             await asyncio.sleep(pause_before(attempt, fault.after))
             attempt += 1
 
@@ -163,7 +169,9 @@ class OpenAICompatibleCompleter:
             try:
                 if not response.is_success:
                     async with asyncio.timeout(idle):
-                        raise refusal(response, await body_start(response, ERROR_BYTES_MAX), body, self.api_key)
+                        failure = refusal(response, await body_start(response, ERROR_BYTES_MAX), body, self.api_key)
+                        failure.status = str(response.status_code)
+                        raise failure
                 async with aclosing(answer_of(response, idle, self.api_key)) as events:
                     async for event in events:
                         yield event
