@@ -14,7 +14,7 @@ from typing import Any
 from asgiref.sync import async_to_sync
 from django.db import transaction
 
-from assistants import layer
+from assistants import layer, metrics
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ def ring_runner(type: str, **fields: Any) -> None:
 
 async def send(message: dict[str, Any]) -> None:
     await layer.ask("send", RUNNER_CHANNEL, message)
+    metrics.BELLS.labels("sent").inc()
 
 
 def ring(bell: Callable[[], Coroutine[Any, Any, None]]) -> bool:
@@ -70,6 +71,7 @@ async def _quietly(bell: Callable[[], Coroutine[Any, Any, None]]) -> None:
     try:
         await bell()
     except layer.Away:
-        pass  # it has said so
+        metrics.BELLS.labels("lost").inc()  # it has said so
     except Exception as error:
+        metrics.BELLS.labels("lost").inc()
         logger.warning("a bell was lost, the poll will make up for it: %r", error)

@@ -17,6 +17,8 @@ from typing import Any
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
+from assistants import metrics
+
 logger = logging.getLogger(__name__)
 
 CALL_SECONDS = 0.1
@@ -76,6 +78,7 @@ async def ask(method: str, *args: Any) -> Any:
 def failed(error: Exception) -> None:
     """Notes that the layer did not do its work."""
     global _failed_at
+    metrics.LAYER_FAILURES.inc()
     if _failed_at is None:
         logger.warning("the channel layer failed, the database is asked instead: %r", error)
     _failed_at = time.monotonic()

@@ -66,7 +66,10 @@ FENCE_REJECTIONS = _counter(
     "fence_rejections", "Runs that a worker lost, by how it noticed.", "noticed", ["write", "beat"]
 )
 RUNNER_ERRORS = _counter(
-    "runner_errors", "Rounds of the runner's loops that failed.", "loop", ["claim", "claim_files", "beat", "sweep"]
+    "runner_errors",
+    "Rounds of the runner's loops that failed.",
+    "loop",
+    ["claim", "claim_files", "beat", "reclaim", "sweep", "compact"],
 )
 COMMIT_SECONDS = _histogram(
     "writer_commit_seconds",
@@ -105,7 +108,7 @@ BELLS = _counter(
     "bells",
     "Bells to the followers and to the runner, by what became of them.",
     "outcome",
-    ["sent", "failed", "skipped"],
+    ["sent", "lost"],
 )
 BELLS_MISSED = _counter("bells_missed", "Threads whose new events were found by the poll, before any bell.")
 LAYER_FAILURES = _counter("layer_failures", "Calls of the channel layer that failed or took too long.")

@@ -19,6 +19,7 @@ from typing import Any
 from channels.db import database_sync_to_async
 from django.conf import settings
 
+from assistants import metrics
 from assistants.failpoints import failpoint
 from assistants.tokens import count_tokens
 from runs import progress, prompt, queue
@@ -147,6 +148,7 @@ class Executor:
         """Ends the run for what was raised, or leaves it. A fault of the database is not the run's: it goes on."""
         match error:
             case Fenced():
+                metrics.FENCE_REJECTIONS.labels("write").inc()
                 logger.info("run %s is not ours any more", self.run.pk)
             case CancelRequested():
                 await self._conclude(Stop.CANCELLED)
@@ -194,6 +196,7 @@ class Executor:
             except CancelRequested:
                 await self.pen.write(partial(progress.cancel, self.run, await self._spent()))
         except Fenced:
+            metrics.FENCE_REJECTIONS.labels("write").inc()
             logger.info("run %s ended elsewhere", self.run.pk)
         except Exception:
             # The lease runs out, and whoever takes the run over ends it.

@@ -22,7 +22,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
-from assistants import bell
+from assistants import bell, metrics
 from assistants.clock import now, shared_now
 from assistants.failpoints import failpoint, failpoint_on_commit
 from assistants.kept import kept
@@ -148,6 +148,7 @@ def _start(run: Run, worker_id: str) -> Run | None:
         return None
     started = fresh(run)
     journal.append(started.thread_id, [story.run_event(started)])
+    metrics.after_commit(metrics.CLAIMS)
     return started
 
 
@@ -164,6 +165,7 @@ def _take_over(run: Run, worker_id: str) -> Run | None:
     )
     if not moved:
         return None
+    metrics.after_commit(metrics.TAKEOVERS.labels("crash" if crashed else "hand_off"))
     taken = fresh(run)
     if taken.crash_attempts >= settings.KUMOS_CRASH_CAP:
         _give_up(taken, EXHAUSTED)
@@ -177,6 +179,7 @@ def _take_over(run: Run, worker_id: str) -> Run | None:
 
 
 def _give_up(run: Run, message: str) -> None:
+    metrics.after_commit(metrics.GIVEN_UP)
     failed = Ending(RunStatus.FAILED, last_error={"code": "server_error", "message": message})
     end_run(run, failed, only_from=[RunStatus.IN_PROGRESS], epoch=run.epoch)
 

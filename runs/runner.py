@@ -18,7 +18,7 @@ from functools import partial
 from channels.db import database_sync_to_async
 from django.conf import settings
 
-from assistants import layer, storage
+from assistants import layer, metrics, storage
 from assistants.failpoints import failpoint
 from runs import ingest, queue
 from runs.completers.openai_compatible import close_client
@@ -52,6 +52,8 @@ class Runner:
         self.file_tasks: dict[asyncio.Task[None], ingest.FileClaim] = {}
         self.stopping = False
         self.registered = asyncio.Event()
+        self.rounds: dict[str, float] = {}
+        """Name of each loop → when it last did its work without an error, on the monotonic clock."""
         self._run_bell = asyncio.Event()
         self._file_bell = asyncio.Event()
         self._drained = asyncio.Event()
@@ -114,12 +116,16 @@ class Runner:
         self, seconds: Callable[[], float], work: Callable[[], Awaitable[None]], bell: asyncio.Event
     ) -> None:
         """Does `work` when the bell rings and every `seconds()` or so, until everything is drained."""
+        name = work.__name__.strip("_")
+        self.rounds[name] = time.monotonic()
         while not self._drained.is_set():
             bell.clear()
             try:
                 await work()
+                self.rounds[name] = time.monotonic()
             except Exception:
-                logger.exception("the runner could not %s", work.__name__.strip("_"))
+                metrics.RUNNER_ERRORS.labels(name).inc()
+                logger.exception("the runner could not %s", name)
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds() * random.uniform(0.9, 1.1)):
                     await bell.wait()
@@ -181,6 +187,7 @@ class Runner:
         for run_id in cancelled:
             self.cancel(run_id)
         for run_id in lost:
+            metrics.FENCE_REJECTIONS.labels("beat").inc()
             held[run_id].stop(Stop.LOST)  # not one that has claimed the run again meanwhile
 
     async def _reclaim(self) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 from django.conf import settings
 
+from assistants import metrics
+from assistants.clock import now
 from runs import progress
 from runs.citations import CitationReader
 from runs.models import Run, RunStep
@@ -29,6 +31,7 @@ class Pen:
         self.run = run
         self.writer = writer
         self.held_at = time.monotonic()
+        self._has_spoken = False
 
     async def write[T](self, work: Callable[[], T], *, urgent: bool = True) -> T:
         asked_at = time.monotonic()
@@ -43,6 +46,12 @@ class Pen:
         """
         if time.monotonic() - self.held_at > settings.KUMOS_LEASE_SECONDS * 2 / 3:
             await self.write(partial(progress.hold, self.run))
+
+    def spoke(self) -> None:
+        """A step was opened with its first piece. The first one of a run is what its readers have waited for."""
+        if self.run.epoch == 1 and not self._has_spoken:
+            metrics.FIRST_TOKEN_SECONDS.observe((now() - self.run.created_at).total_seconds())
+        self._has_spoken = True
 
 
 class Scribe:
@@ -121,6 +130,7 @@ class MessageScribe(Scribe):
         pieces, self._pieces = self._pieces, []
         if self.opened is None:
             self.opened = await self.pen.write(partial(progress.open_message, self.run, pieces))
+            self.pen.spoke()
         else:
             work = partial(
                 progress.say,
@@ -171,6 +181,7 @@ class CallScribe(Scribe):
         entries, self._entries = self._entries, []
         if self.step is None:
             self.step = await self.pen.write(partial(progress.open_tool_step, self.run, entries))
+            self.pen.spoke()
         else:
             await self.pen.write(partial(progress.report_calls, self.run, self.step.pk, entries), urgent=False)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from assistants import bell, conversation, stores
+from assistants import bell, conversation, metrics, stores
 from assistants.clock import now, shared_now
 from assistants.errors import ApiError, not_found
 from assistants.failpoints import failpoint, failpoint_on_commit
@@ -88,6 +89,7 @@ def _insert(
         run.save(update_fields=["tool_resources"])
     failpoint_on_commit("run.accepted.before_hint")
     bell.ring_runner("run.queued")
+    metrics.after_commit(metrics.RUNS_CREATED)
     entries = journal.append(thread.pk, [*before, story.run_event(run, "created"), story.run_event(run)])
     failpoint("run.accepted.before_commit")
     return Created(run, entries[0].seq - 1)
@@ -241,7 +243,16 @@ def end_run(
         journal.append(ended.thread_id, [*drafts, story.run_event(ended)])
         failpoint("run.ended.before_commit")
         failpoint_on_commit("run.ended.before_publish")
+        transaction.on_commit(partial(_count_end, ended, moment), robust=True)
     return True
+
+
+def _count_end(run: Run, moment: datetime) -> None:
+    metrics.RUNS_ENDED.labels(run.status).inc()
+    metrics.RUN_SECONDS.observe((moment - run.created_at).total_seconds())
+    used = run.usage or {}
+    for kind in ("prompt", "completion"):
+        metrics.TOKENS.labels(kind).inc(used.get(f"{kind}_tokens", 0))
 
 
 def _end_open_work(run: Run, ending: Ending, moment: datetime) -> list[Draft]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from assistants import bell, layer
+from assistants import bell, layer, metrics
 from assistants.failpoints import failpoint
 
 if TYPE_CHECKING:
@@ -64,18 +64,20 @@ async def _flush() -> None:
         while entries := _take():
             for rows in packed(entries):
                 await layer.ask("group_send", GROUP, {"type": "events", "rows": rows})
+                metrics.BELLS.labels("sent").inc()
     except layer.Away:
+        metrics.BELLS.labels("lost").inc()
         _take()  # by the time it answers again, everybody will have read them in the journal
     finally:
         _flushed_on = None  # at worst one flush too many
 
 
 def packed(entries: Iterable[Entry]) -> Iterator[bytes]:
-    """Bells of rows `[thread, seq, run, name, data]`, or `[thread, seq]` for an event that is too long for a bell."""
+    """Bells of rows `[thread, seq, run, name, data, at]`, or `[thread, seq]` for an event too long for a bell."""
     rows: list[list[Any]] = []
     size = 0
     for entry in entries:
-        row = [entry.thread_id, entry.seq, entry.run_id, entry.name, entry.data]
+        row = [entry.thread_id, entry.seq, entry.run_id, entry.name, entry.data, entry.at]
         length = len(entry.data)
         if length > ROWS_BYTES:
             row, length = row[:2], 0

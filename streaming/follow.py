@@ -25,7 +25,7 @@ import orjson
 from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 
-from assistants import layer
+from assistants import layer, metrics
 from streaming import broker, journal
 from streaming.journal import Entry
 
@@ -122,6 +122,8 @@ class Hub:
         self.channel = ""
         self.joined = asyncio.Event()
         self.tasks: list[asyncio.Task[None]] = []
+        self.reads = {"ring": 0, "log": 0}
+        """Where followers had their batches from, for /metrics. Plain numbers: it counts each batch of each reader."""
 
     @asynccontextmanager
     async def join(self, thread_id: str) -> AsyncIterator[Watched]:
@@ -220,10 +222,16 @@ class Hub:
                 watched.deleted = True
                 watched.wake()
             else:
+                if 0 < watched.last < last:
+                    metrics.BELLS_MISSED.inc()
                 watched.reached(last)
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
+
+
+def hubs() -> list[Hub]:
+    return list(_hubs.values())
 
 
 def hub() -> Hub:
@@ -244,6 +252,7 @@ async def follow(thread_id: str, cursor: int, tick: float) -> AsyncGenerator[lis
         while not here.draining:
             known = watched.last
             batch = None if behind else watched.after(cursor)
+            here.reads["log" if batch is None else "ring"] += 1
             if batch is None:
                 batch = await read(thread_id, cursor)
                 behind = journal.is_full(batch)

@@ -50,6 +50,8 @@ class Entry:
     run_id: str
     name: str
     data: str
+    at: float = 0.0
+    """When it was appended, in seconds since the epoch; 0.0 where a bell does not say."""
 
     @cached_property
     def frame(self) -> bytes:
@@ -88,10 +90,13 @@ def append(thread_id: str, drafts: Sequence[Draft]) -> list[Entry]:
         if row is None:
             raise ThreadGone(thread_id)
         first = row[0] - len(drafts) + 1
+        appended = now()
+        at = appended.timestamp()
         entries = [
-            Entry(thread_id, seq, draft.run_id, draft.name, draft.data) for seq, draft in enumerate(drafts, start=first)
+            Entry(thread_id, seq, draft.run_id, draft.name, draft.data, at)
+            for seq, draft in enumerate(drafts, start=first)
         ]
-        moment = connection.ops.adapt_datetimefield_value(now())
+        moment = connection.ops.adapt_datetimefield_value(appended)
         _insert(cursor, [(e.thread_id, e.seq, e.run_id, e.name, e.data, moment) for e in entries])
     for entry in entries:
         if entry.name in TERMINAL_RUN_EVENTS:
@@ -126,14 +131,18 @@ def is_full(entries: Sequence[Entry]) -> bool:
     return len(entries) == PAGE_EVENTS or sum(len(entry.data) for entry in entries) >= PAGE_BYTES
 
 
-def read_after(thread_id: str, seq: int) -> list[Entry]:
-    """A page of the committed events after `seq`, in order; empty only if there are none."""
+def read_after(thread_id: str, cursor: int) -> list[Entry]:
+    """A page of the committed events after `cursor`, in order; empty only if there are none."""
     rows = (
-        Event.objects.filter(thread_id=thread_id, seq__gt=seq)
+        Event.objects.filter(thread_id=thread_id, seq__gt=cursor)
         .order_by("seq")
-        .values_list("seq", "run_id", "name", "data")[:PAGE_EVENTS]
+        .values_list("seq", "run_id", "name", "data", "created_at")[:PAGE_EVENTS]
+        .iterator(chunk_size=ROWS_AT_ONCE)
     )
-    return page(Entry(thread_id, *row) for row in rows.iterator(chunk_size=ROWS_AT_ONCE))
+    return page(
+        Entry(thread_id, seq, run_id, name, data, created_at.timestamp())
+        for seq, run_id, name, data, created_at in rows
+    )
 
 
 def last_seqs(thread_ids: Iterable[str]) -> dict[str, int]:

@@ -17,6 +17,7 @@ import orjson
 from django.conf import settings
 from django.http import HttpRequest, StreamingHttpResponse
 
+from assistants import metrics
 from assistants.errors import SERVER_FAULT, ApiError, ErrorFields
 from assistants.failpoints import failpoint
 from streaming.follow import Draining, ThreadDeleted, follow
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT = b": keep-alive\n"
 DONE = b"event: done\ndata: [DONE]\n\n"
+LAG_SAMPLE_SECONDS = 1.0
 REQUIRES_ACTION = "thread.run.requires_action"
 
 
@@ -59,12 +61,20 @@ class RunCursor:
     one_turn: bool = False
 
 
+@dataclass(slots=True)
+class Ending:
+    """Why a stream ended, as /metrics counts it. Its reader has left, unless something else is known."""
+
+    reason: str = "left"
+
+
 async def run_frames(start: RunCursor) -> AsyncGenerator[bytes]:
     """One run: replay, then live, then `done` once it is terminal, or waits for tool outputs and nothing follows."""
     failpoint("run.stream.before_first_byte")
     runs = {start.run_id, ""} if start.with_thread else {start.run_id}
     last_name = start.last_name
-    async with aclosing(_batches(start.thread_id, start.seq)) as batches:
+    end = Ending()
+    async with aclosing(_batches(start.thread_id, start.seq, end)) as batches:
         async for batch in batches:
             if isinstance(batch, bytes):
                 yield batch
@@ -80,6 +90,7 @@ async def run_frames(start: RunCursor) -> AsyncGenerator[bytes]:
                 batch.clear()
                 yield text
             if last_name in TERMINAL_RUN_EVENTS or (last_name == REQUIRES_ACTION and nothing_follows):
+                end.reason = "done"
                 yield DONE
                 return
 
@@ -94,7 +105,7 @@ def first_turn(entries: Sequence[Entry]) -> Sequence[Entry]:
 
 async def thread_frames(thread_id: str, cursor: int) -> AsyncGenerator[bytes]:
     """All runs of a thread, one after the other. Stays open; `done` only when the thread is deleted."""
-    async with aclosing(_batches(thread_id, cursor, deletion=DONE)) as batches:
+    async with aclosing(_batches(thread_id, cursor, Ending(), deletion=DONE)) as batches:
         async for batch in batches:
             if isinstance(batch, bytes):
                 yield batch
@@ -104,7 +115,7 @@ async def thread_frames(thread_id: str, cursor: int) -> AsyncGenerator[bytes]:
 
 
 async def _batches(
-    thread_id: str, cursor: int, *, deletion: bytes | None = None
+    thread_id: str, cursor: int, end: Ending, *, deletion: bytes | None = None
 ) -> AsyncGenerator[list[Entry] | bytes]:
     """The follower's batches, with heartbeats in its silence and an `error` frame for what goes wrong.
 
@@ -112,24 +123,35 @@ async def _batches(
     """
     tick: float = settings.KUMOS_HEARTBEAT_SECONDS
     spoke_at = -math.inf  # at once, if there is nothing to say: a server sends the headers with the first byte
+    sampled_at, opened_at = -math.inf, time.time()
+    metrics.STREAMS.inc()
     try:
         async with aclosing(follow(thread_id, cursor, tick)) as batches:
             async for batch in batches:
-                has_events = bool(batch)
+                newest_at = batch[-1].at if batch else 0.0
                 yield batch
                 moment = time.monotonic()
-                if has_events:
+                if newest_at:
                     spoke_at = moment
+                    if moment - sampled_at >= LAG_SAMPLE_SECONDS and newest_at >= opened_at:
+                        sampled_at = moment
+                        metrics.FOLLOWER_LAG_SECONDS.observe(max(0.0, time.time() - newest_at))
                 elif moment - spoke_at >= tick * 0.9:
                     spoke_at = moment
                     yield HEARTBEAT
     except Draining:
+        end.reason = "drained"
         raise  # the server cuts the connection, and the reader comes back with its last id
     except ThreadDeleted:
+        end.reason = "deleted"
         yield deletion or error_frame("The thread was deleted.")
     except Exception:
+        end.reason = "failed"
         logger.exception("a stream of %s failed", thread_id)
         yield error_frame(SERVER_FAULT)
+    finally:
+        metrics.STREAMS.dec()
+        metrics.STREAMS_ENDED.labels(end.reason).inc()
 
 
 class EventStream(StreamingHttpResponse):

@@ -320,13 +320,13 @@ def rows_of(*lengths: int) -> list[list[tuple[int, int]]]:
 
 
 def test_a_batch_is_one_bell() -> None:
-    assert rows_of(*[100] * 300) == [[(seq, 5) for seq in range(1, 301)]]
+    assert rows_of(*[100] * 300) == [[(seq, 6) for seq in range(1, 301)]]
 
 
 def test_a_long_event_does_not_keep_the_others_out_of_the_bell() -> None:
-    assert rows_of(10, broker.ROWS_BYTES + 1, 10) == [[(1, 5), (2, 2), (3, 5)]]
+    assert rows_of(10, broker.ROWS_BYTES + 1, 10) == [[(1, 6), (2, 2), (3, 6)]]
 
 
 def test_a_large_batch_is_several_bells() -> None:
     half = broker.ROWS_BYTES // 2
-    assert rows_of(half, half, half, 1) == [[(1, 5), (2, 5)], [(3, 5), (4, 5)]]
+    assert rows_of(half, half, half, 1) == [[(1, 6), (2, 6)], [(3, 6), (4, 6)]]
