@@ -97,6 +97,7 @@ class Run(models.Model):
         indexes = [
             models.Index(fields=["thread", "created_at", "id"]),
             models.Index(fields=["status", "project", "created_at", "id"]),
+            models.Index(fields=["status", "created_at", "id"]),  # the admin's list of one status
             models.Index(fields=["status", "lease_until"]),
             models.Index(fields=["status", "expires_at"]),
             models.Index(fields=["created_at", "id"]),

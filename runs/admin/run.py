@@ -92,7 +92,7 @@ class RunAdmin(ReadOnlyAdmin):
     actions = ("cancel",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        name = Assistant.objects.filter(pk=OuterRef("assistant_id")).values("name")[:1]
+        name = Assistant.objects.filter(pk=OuterRef("assistant_id")).order_by().values("name")
         return Run.objects.annotate(assistant_name=Subquery(name))
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
