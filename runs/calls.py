@@ -43,7 +43,8 @@ class Call:
 
     def opening(self, run: Run) -> Entry:
         """The entry that introduces the call."""
-        details = self._function("") if self.tool is None else self.tool.opening(run)
+        # An output is told when the step ends, whoever gave it.
+        details = self._function("", output=None) if self.tool is None else self.tool.opening(run)
         return {"index": self.index, "id": self.id, "type": self.type, self.type: details}
 
     def read(self, arguments: str) -> Entry | None:
@@ -61,13 +62,13 @@ class Call:
     def whole(self, details: Mapping[str, Any]) -> Entry:
         """The call in `step_details`; `details` are those of the server's tool."""
         if self.tool is None:
-            details = self._function(self.arguments)
+            details = self._function(self.arguments, self.output)
         elif self._reader:
             details = {"input": self.input, **details}
         return {"id": self.id, "type": self.type, self.type: details}
 
-    def _function(self, arguments: str) -> dict[str, Any]:
-        return {"name": self.name, "arguments": arguments, "output": self.output}
+    def _function(self, arguments: str, output: str | None) -> dict[str, Any]:
+        return {"name": self.name, "arguments": arguments, "output": output}
 
 
 def usable_id(given: str, taken: set[str]) -> str:

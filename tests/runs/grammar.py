@@ -213,7 +213,10 @@ class Grammar:
                 return {"run.incomplete"}
             case "completed" if step["type"] == "message_creation":
                 return {"run.step.created", "run.completed"} | EARLY
-            case "completed" if any(call["type"] == "function" for call in self.calls):
+            case "completed" if any(
+                call["type"] == "function" and call["function"]["output"] is None
+                for call in step["step_details"].get("tool_calls", ())
+            ):
                 return {"run.incomplete"}
             case "completed":
                 return {"run.step.created"} | EARLY
