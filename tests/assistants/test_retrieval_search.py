@@ -42,7 +42,12 @@ def names(passages: list[Passage]) -> list[str]:
 
 
 def check_index() -> None:
-    """SQLite compares every row of the table with the index, both ways; a difference raises."""
+    """SQLite compares every row of the table with the index, both ways; a difference raises.
+
+    PostgreSQL generates its column itself: there is nothing that could differ.
+    """
+    if connection.vendor != "sqlite":
+        return
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO assistants_chunk_fts(assistants_chunk_fts, rank) VALUES ('integrity-check', 1)")
 
@@ -94,6 +99,24 @@ def test_words_side_by_side_weigh_more(store: VectorStore) -> None:
 def test_inflected_words_match(store: VectorStore) -> None:
     put(store, "a.txt", "Invoices are paid monthly.")
     assert search([store.id], "paying an invoice")
+
+
+def test_marks_signs_and_words_of_every_kind_match(store: VectorStore) -> None:
+    put(store, "a.txt", "Das Café-Konzept: see https://example.org/menu/teapot.html, don't wait; costs_2024 and 42%.")
+    for query in (
+        "cafe",
+        "CAFÉ",
+        "konzept",
+        "teapot",
+        "example",
+        "don't",
+        "costs",
+        "2024",
+        "42",
+        "what is it about and",
+    ):
+        assert search([store.id], query), query
+    assert not search([store.id], "tea")
 
 
 def test_a_file_is_found_by_its_name(store: VectorStore) -> None:
@@ -165,8 +188,9 @@ def test_no_ghosts_after_a_project_is_deleted(project: Project, store: VectorSto
     put(store, "a.txt", "One.", "Two.")
     project.delete()
     check_index()
+    documents = "assistants_chunk_fts_docsize" if connection.vendor == "sqlite" else "assistants_chunk"
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM assistants_chunk_fts_docsize")
+        cursor.execute(f"SELECT count(*) FROM {documents}")
         assert cursor.fetchone() == (0,)
 
 
