@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 
 import orjson
 from django.core.exceptions import SuspiciousOperation
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework.exceptions import APIException, ErrorDetail, MethodNotAllowed, ParseError, ValidationError
 from rest_framework.response import Response
@@ -112,7 +112,7 @@ def api_error(error: Exception, request: HttpRequest) -> ApiError:
     if isinstance(error, APIException):
         return ApiError(str(error.detail), status=error.status_code)
     request_id = request.META.get("KUMOS_REQUEST_ID", "-")
-    if isinstance(error, OperationalError):
+    if isinstance(error, OperationalError | InterfaceError):  # busy, gone, no connection free, one closed in between
         logger.warning("database not available (%s): %s", request_id, error)
         return ApiError(
             OVERLOADED,

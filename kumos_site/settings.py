@@ -199,6 +199,7 @@ def database(address: str) -> dict[str, Any]:
         config["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}  # a file: threads share it
     elif config["ENGINE"] == "django.db.backends.postgresql":
         config["CONN_MAX_AGE"] = 0
+        config["CONN_HEALTH_CHECKS"] = True  # or the pool hands out what died with a restarted server
         config.setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 16, "timeout": 10}
     else:
         raise ValueError("expected sqlite:///… or postgres://…")

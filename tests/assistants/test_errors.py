@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 import pytest
+from django.db import connection
 from pytest_django.fixtures import Settings
 
 from assistants.models import Assistant
@@ -314,3 +316,41 @@ def test_the_old_strictness_about_the_beta_header(alice: ApiClient, settings: Se
         assert alice.get(path).status_code == 200
     streams = ("/threads/thread_x/runs/stream", "/threads/thread_x/runs/run_x/stream")
     assert [alice.get(path).status_code for path in streams] == [404, 404], "our own streams never ask for it"
+
+
+END_CONNECTIONS = """
+    SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
+    WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+
+
+def end_connections() -> int:
+    """What a restart of PostgreSQL does to connections that stand; returns to how many."""
+    place = connection.get_connection_params()
+    with psycopg.connect(
+        **{name: place[name] for name in ("host", "port", "user", "password", "dbname") if name in place}
+    ) as direct:
+        row = direct.execute(END_CONNECTIONS, [place["dbname"]]).fetchone()
+    assert row
+    return int(row[0])
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connections to lose")
+@pytest.mark.django_db(transaction=True)
+def test_connections_that_died_in_the_pool_are_not_handed_out(alice: ApiClient) -> None:
+    assert alice.get("/assistants").status_code == 200
+    connection.close()  # back into the pool, as at the end of a request
+    assert end_connections() > 0
+    assert alice.get("/assistants").status_code == 200
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connections to lose")
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_lost_on_the_way_is_503_and_may_be_tried_again(alice: ApiClient) -> None:
+    assert Assistant.objects.count() == 0  # the connection is taken, and the request goes on with it
+    assert end_connections() > 0
+    answer = alice.get("/assistants")
+    assert answer.status_code == 503
+    assert (answer.headers["Retry-After"], answer.headers["x-should-retry"]) == ("1", "true")
+    connection.close()
+    assert alice.get("/assistants").status_code == 200

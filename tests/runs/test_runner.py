@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from channels.db import database_sync_to_async
 from channels.layers import channel_layers, get_channel_layer
-from django.db import OperationalError, connection
+from django.db import DatabaseError, connection
 from pytest_django.fixtures import Settings
 
 from assistants import bell
@@ -334,7 +334,7 @@ def test_a_runner_whose_start_failed_can_be_run_again(alice: ApiClient, table: s
         here = Runner(2)
         await database_sync_to_async(rename, thread_sensitive=False)(table, "hidden")
         try:
-            with pytest.raises(OperationalError):
+            with pytest.raises(DatabaseError):
                 await here.run()
         finally:
             await database_sync_to_async(rename, thread_sensitive=False)("hidden", table)
