@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from django.db import transaction
 from django.db.models import F
@@ -44,4 +45,6 @@ def cancel_batch(batch: FileBatch) -> None:
         waiting.update(status=FileStatus.CANCELLED, claimed_until=None, epoch=F("epoch") + 1)
         batch.cancelled_at = now()
         batch.save(update_fields=["cancelled_at"])
-    stores.forget_passages(VectorStoreFile.objects.filter(pk__in=stopped, status=FileStatus.CANCELLED))
+        passages_of = VectorStoreFile.objects.filter(pk__in=stopped, status=FileStatus.CANCELLED)
+        # No search shows them any more: it need not be part of what is asked for, nor make it fail.
+        transaction.on_commit(partial(stores.forget_passages, passages_of), robust=True)

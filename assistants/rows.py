@@ -5,6 +5,10 @@ from __future__ import annotations
 from django.db.models import F, Model, QuerySet
 
 
+class Vanished(Exception):
+    """A row that was there a moment ago was deleted by somebody else."""
+
+
 def hold[M: Model](rows: QuerySet[M]) -> None:
     """Keeps `rows`, which have a `created_at`, until the caller's transaction ends; read them after this.
 

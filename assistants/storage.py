@@ -5,12 +5,14 @@ A crash between the two leaves bytes that nobody names, never a row without byte
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.files.base import File as Upload
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from assistants import stores
 from assistants.clock import now
@@ -20,10 +22,14 @@ from assistants.rows import hold
 HOLDERS_PER_TRANSACTION = 50
 
 
-def store_file(
+@contextmanager
+def received(
     project: Project, upload: Upload[Any], *, filename: str, purpose: str, expires_after_seconds: int | None = None
-) -> File:
-    """Keeps `upload`. With purpose `assistants` it joins the store that covers the project."""
+) -> Iterator[File]:
+    """The file whose bytes are `upload`, kept by now, for `enter` to give it its row; without one they go again.
+
+    Bytes take their time, so this is outside of any transaction.
+    """
     created_at = now()
     file = File(
         project=project,
@@ -35,13 +41,29 @@ def store_file(
     )
     file.blob.save(filename, upload, save=False)
     try:
-        with transaction.atomic():
-            file.save(force_insert=True)
-            if purpose == Purpose.ASSISTANTS and settings.KUMOS_SEARCH_ALL_FILES:
-                stores.attach(stores.covering_store(project), file)
+        yield file
     except BaseException:
-        file.blob.delete(save=False)
+        # A commit may have come through although its answer was lost. In doubt the bytes stay.
+        with suppress(DatabaseError):
+            if not File.objects.filter(pk=file.pk).exists():
+                file.blob.delete(save=False)
         raise
+    if file._state.adding:
+        file.blob.delete(save=False)
+
+
+@transaction.atomic
+def enter(file: File) -> None:
+    """The row of a `received` file. With purpose `assistants` it joins the store that covers the project."""
+    file.save(force_insert=True)
+    if file.purpose == Purpose.ASSISTANTS and settings.KUMOS_SEARCH_ALL_FILES:
+        stores.attach(stores.covering_store(file.project), file)
+
+
+def store_file(project: Project, upload: Upload[Any], **fields: Any) -> File:
+    """Keeps `upload`; `fields` are those of `received`."""
+    with received(project, upload, **fields) as file:
+        enter(file)
     return file
 
 

@@ -18,7 +18,7 @@ from functools import partial
 from channels.db import database_sync_to_async
 from django.conf import settings
 
-from assistants import layer, metrics, storage
+from assistants import idempotency, layer, metrics, storage
 from assistants.failpoints import failpoint
 from runs import ingest, queue
 from runs.completers.openai_compatible import close_client
@@ -197,6 +197,7 @@ class Runner:
     async def _sweep(self) -> None:
         await self._database(queue.sweep)
         await self._database(storage.delete_expired_files)
+        await self._database(idempotency.forget_old)
 
     async def _compact(self) -> None:
         await self._database(retention.compact)

@@ -41,7 +41,7 @@ from runs.serializers import (
 )
 from runs.tools import registry
 from runs.transitions import Created
-from streaming import seats, sse
+from streaming import journal, seats, sse
 from streaming.seats import Seat
 from streaming.sse import EventStream
 
@@ -142,7 +142,13 @@ class RunViewSet(ResourceViewSet):
             with_thread=with_thread,
             one_turn=True,
         )
-        return EventStream(sse.run_frames(start), seat)
+        return sse.RunStream(start, seat)
+
+    def reopen(self, beginning: dict[str, Any]) -> EventStream:
+        assert isinstance(self.request.auth, Principal)
+        start = sse.RunCursor(**beginning)
+        whole = journal.is_whole(start.thread_id, start.seq, start.run_id)
+        return sse.RunStream(start, seats.take(self.request.auth), whole=whole)
 
     def list(self, request: Request, thread_id: str) -> Answer[Page[RunObject]]:
         thread = find_thread(self.project, thread_id)

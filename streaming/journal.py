@@ -19,6 +19,7 @@ from django.db.models import Count, Max
 
 from assistants.clock import now, shared_now
 from assistants.models import Thread
+from assistants.rows import Vanished
 from streaming import broker
 from streaming.models import TERMINAL_RUN_EVENTS, EndedRun, Event
 
@@ -59,7 +60,7 @@ class Entry:
         return f"id: {self.seq}\nevent: {self.name}\ndata: {self.data}\n\n".encode()
 
 
-class ThreadGone(Exception):
+class ThreadGone(Vanished):
     """The thread was deleted: there is nothing to append to."""
 
 

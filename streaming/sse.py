@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import orjson
 from django.conf import settings
@@ -166,6 +166,14 @@ class EventStream(StreamingHttpResponse):
             headers["Last-Event-ID"] = "earliest"
         super().__init__(frames, content_type="text/event-stream; charset=utf-8", headers=headers)
         self.seat = seat
+
+
+class RunStream(EventStream):
+    """The stream of one run; from its `beginning` it is made again, byte for byte while its deltas are kept."""
+
+    def __init__(self, start: RunCursor, seat: Seat, *, whole: bool = True) -> None:
+        super().__init__(run_frames(start), seat, whole=whole)
+        self.beginning = asdict(start)
 
 
 def cursor_of(request: HttpRequest, newest: int) -> int | None:

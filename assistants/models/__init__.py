@@ -6,12 +6,14 @@ What a run writes (Run, RunStep) lives in `runs`, the event log in `streaming`. 
 from .assistant import Assistant
 from .departed import Departed
 from .file import File, Purpose
+from .idempotency import Answered
 from .message import Message, MessageStatus, Role
 from .project import ApiKey, Membership, Project
 from .thread import Thread
 from .vector_store import Chunk, FileBatch, FileStatus, VectorStore, VectorStoreFile
 
 __all__ = [
+    "Answered",
     "ApiKey",
     "Assistant",
     "Chunk",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from django.http import FileResponse
@@ -14,7 +16,7 @@ from assistants.pagination import paginate, remember_place
 from assistants.parsers import StrictJSONParser, UploadParser
 from assistants.serializers.fields import Integer, String
 from assistants.serializers.file import FileInput, FileObject, deletion_object, file_object
-from assistants.storage import delete_file, store_file
+from assistants.storage import delete_file, enter, received
 from assistants.views.resource import ResourceViewSet, takes
 
 LIMIT = 10_000
@@ -22,6 +24,7 @@ LIMIT = 10_000
 
 class FileViewSet(ResourceViewSet):
     parser_classes = [UploadParser, StrictJSONParser]
+    received: File
 
     def find(self, id: str) -> File:
         file = stores.files_of(self.project).filter(pk=id).first()
@@ -36,18 +39,23 @@ class FileViewSet(ResourceViewSet):
         shown = files.filter(purpose=purpose) if purpose else files
         return paginate(shown, request, file_object, scope=files, default=LIMIT, maximum=LIMIT)
 
-    @takes(FileInput)
-    def create(self, request: Request) -> Answer[FileObject]:
+    @contextmanager
+    def ahead(self) -> Iterator[None]:
+        if self.action != "create":
+            yield
+            return
         data = self.body()
         upload = data["file"]
-        file = store_file(
-            self.project,
-            upload,
-            filename=upload.name,
-            purpose=data["purpose"],
-            expires_after_seconds=data.get("expires_after", {}).get("seconds"),
-        )
-        return Answer(file_object(file))
+        expires_after = data.get("expires_after", {}).get("seconds")
+        with received(
+            self.project, upload, filename=upload.name, purpose=data["purpose"], expires_after_seconds=expires_after
+        ) as self.received:
+            yield
+
+    @takes(FileInput)
+    def create(self, request: Request) -> Answer[FileObject]:
+        enter(self.received)
+        return Answer(file_object(self.received))
 
     def retrieve(self, request: Request, file_id: str) -> Answer[FileObject]:
         return Answer(file_object(self.find(file_id)))

@@ -52,16 +52,17 @@ class VectorStoreViewSet(ResourceViewSet):
     @takes(VectorStoreInput)
     def create(self, request: Request) -> Answer[VectorStoreObject]:
         data = self.body()
-        store = stores.create_store(
-            self.project,
-            name=data.get("name"),
-            description=data.get("description"),
-            expires_after_days=expiry_days(data),
-            metadata=data.get("metadata"),
-            file_ids=data.get("file_ids") or [],
-            chunking_strategy=data.get("chunking_strategy"),
-        )
-        return Answer(vector_store_object(store))
+        with transaction.atomic():  # the answer counts before anybody has finished a file, and before it is too late
+            store = stores.create_store(
+                self.project,
+                name=data.get("name"),
+                description=data.get("description"),
+                expires_after_days=expiry_days(data),
+                metadata=data.get("metadata"),
+                file_ids=data.get("file_ids") or [],
+                chunking_strategy=data.get("chunking_strategy"),
+            )
+            return Answer(vector_store_object(store))
 
     def retrieve(self, request: Request, vector_store_id: str) -> Answer[VectorStoreObject]:
         return Answer(vector_store_object(stores.find_store(self.project, vector_store_id)))
@@ -80,9 +81,9 @@ class VectorStoreViewSet(ResourceViewSet):
             if "metadata" in data:
                 store.metadata = merge_metadata(store.metadata, data["metadata"])
             store.save(update_fields=["name", "expires_after_days", "last_active_at", "metadata"])
-        return Answer(vector_store_object(store))
+            return Answer(vector_store_object(store))
 
-    @takes(SearchInput)
+    @takes(SearchInput, only_reads=True)
     def search(self, request: Request, vector_store_id: str) -> Answer[SearchResultsObject]:
         store = stores.find_store(self.project, vector_store_id)
         data = self.body()

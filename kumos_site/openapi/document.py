@@ -12,6 +12,7 @@ from django.conf import settings
 from django.http import FileResponse
 from django.urls import get_resolver
 
+from assistants import idempotency
 from assistants.answers import body_of, is_page
 from assistants.errors import ErrorObject
 from assistants.pagination import LIMIT_DEFAULT, LIMIT_MAX
@@ -38,9 +39,19 @@ ERRORS = {
     401: "No key, or a wrong one.",
     403: "The key or the session may not do this.",
     404: "There is no such object in the key's project.",
+    409: "A request with that Idempotency-Key is still being worked on: try again in a moment.",
+    422: "That Idempotency-Key was used with another request.",
     429: "Too much at once: try again later.",
     500: "A fault of the server.",
     503: "The server is overloaded or not ready yet: try again.",
+}
+ERRORS_OF_KEYS = (409, 422)
+IDEMPOTENCY_KEY: Schema = {
+    "name": idempotency.HEADER,
+    "in": "header",
+    "description": "Sent again with the same key within 24 hours, a request is not done again: the answer is that of"
+    " the first one, or the same stream from its beginning.",
+    "schema": {"type": "string", "pattern": f"^{idempotency.KEY.pattern}$", "maxLength": idempotency.KEY_MAX},
 }
 PAGE_QUERY: dict[str, WireField] = {
     "limit": Integer(min=1, max=LIMIT_MAX, required=False),
@@ -118,7 +129,11 @@ def describe(operation: Operation, schemas: Schemas) -> Schema:
     success = {"description": "Success.", "headers": HEADER_REFERENCES, "content": content}
     described["responses"] = {
         "200": success,
-        **{str(status): {"$ref": f"#/components/responses/{status}"} for status in ERRORS},
+        **{
+            str(status): {"$ref": f"#/components/responses/{status}"}
+            for status in ERRORS
+            if operation.method == "post" or status not in ERRORS_OF_KEYS
+        },
     }
     return described
 
@@ -132,6 +147,8 @@ def _parameters(operation: Operation, schemas: Schemas) -> list[Schema]:
     parameters += [
         {"name": name, "in": "query", "schema": request_schema(field, schemas)} for name, field in query.items()
     ]
+    if operation.method == "post":
+        parameters.append(IDEMPOTENCY_KEY)
     if operation.answers[0] is EventStream:
         parameters.append(
             {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string", "pattern": "^[0-9]+$"}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from assistants.models import File, FileBatch, FileStatus, VectorStore, VectorStoreFile
 from assistants.retrieval import index
@@ -120,7 +121,9 @@ def test_list_and_filter(alice: ApiClient, store: str) -> None:
     )
 
 
-def test_cancel_stops_what_is_not_finished(alice: ApiClient, store: str) -> None:
+def test_cancel_stops_what_is_not_finished(
+    alice: ApiClient, store: str, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
     done, failed, waiting = file_ids = make_files(alice, 3)
     path = f"{store}/file_batches/{alice.make(f'{store}/file_batches', {'file_ids': file_ids})['id']}"
     set_status(done, FileStatus.COMPLETED)
@@ -128,7 +131,8 @@ def test_cancel_stops_what_is_not_finished(alice: ApiClient, store: str) -> None
     held = VectorStoreFile.objects.get(file_id=waiting, vector_store__covers_project=False)
     index.add_passages(held.pk, 0, [Slice("half of the file")])
 
-    batch = alice.make(f"{path}/cancel")
+    with django_capture_on_commit_callbacks(execute=True):
+        batch = alice.make(f"{path}/cancel")
     assert batch["status"] == "cancelled"
     assert batch["file_counts"] == {"in_progress": 0, "completed": 1, "failed": 1, "cancelled": 1, "total": 3}
     assert alice.get(path).json() == batch
