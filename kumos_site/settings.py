@@ -60,6 +60,13 @@ def whole(raw: str) -> int:
     return number
 
 
+def several(raw: str) -> int:
+    number = int(raw)
+    if number < 2:
+        raise ValueError("expected a whole number, 2 or more")
+    return number
+
+
 def port(raw: str) -> int:
     number = int(raw)
     if not 0 < number < 65536:
@@ -198,9 +205,7 @@ def database(address: str) -> dict[str, Any]:
         config["CONN_MAX_AGE"] = None
         config["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}  # a file: threads share it
     elif config["ENGINE"] == "django.db.backends.postgresql":
-        config["CONN_MAX_AGE"] = 0
-        config["CONN_HEALTH_CHECKS"] = True  # or the pool hands out what died with a restarted server
-        config.setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 16, "timeout": 10}
+        config["CONN_MAX_AGE"] = 0  # a request gives its connection back
     else:
         raise ValueError("expected sqlite:///… or postgres://…")
     return config
@@ -264,14 +269,18 @@ if KUMOS_BEAT_SECONDS > KUMOS_LEASE_SECONDS / 2:
     raise ImproperlyConfigured(
         f"KUMOS_BEAT_SECONDS={KUMOS_BEAT_SECONDS:g}: expected at most half of KUMOS_LEASE_SECONDS, or runs are lost"
     )
+KUMOS_DATABASE_POOL = read("KUMOS_DATABASE_POOL", "16", several)
+KUMOS_STATEMENT_SECONDS = read("KUMOS_STATEMENT_SECONDS", "10", positive)
 if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
-    # Whoever stands still in the middle of a transaction holds rows that others wait for, but not for a whole lease.
-    DATABASES["default"]["OPTIONS"]["options"] = " ".join(
-        [
-            DATABASES["default"]["OPTIONS"].get("options", ""),
-            f"-c idle_in_transaction_session_timeout={min(15.0, KUMOS_LEASE_SECONDS / 2):g}s",
-        ]
-    ).strip()
+    from kumos_site import postgres  # what SQLite does not load
+
+    DATABASES["default"]["OPTIONS"] = postgres.options(
+        size=KUMOS_DATABASE_POOL,
+        statement_seconds=KUMOS_STATEMENT_SECONDS,
+        # Whoever stands still in a transaction holds rows that others wait for, but not for a whole lease.
+        idle_seconds=min(15.0, KUMOS_LEASE_SECONDS / 2),
+        given=DATABASES["default"].get("OPTIONS", {}),
+    )
 KUMOS_SWEEP_SECONDS = read("KUMOS_SWEEP_SECONDS", "5", positive)
 KUMOS_CRASH_CAP = read("KUMOS_CRASH_CAP", "5", whole)
 KUMOS_HEARTBEAT_SECONDS = read("KUMOS_HEARTBEAT_SECONDS", "15", positive)

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 from django.conf import settings
 from django.core.management import call_command
-from django.db import OperationalError, connection
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from assistants.models import Project
@@ -16,7 +16,7 @@ from kumos_site.demo import Demo, find_demo, make_demo
 
 ADVISORY_LOCK = 0x6B756D6F73
 """What processes of one PostgreSQL database agree on: "kumos"."""
-LIMITS = ("statement_timeout", "idle_in_transaction_session_timeout")
+LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 
 
 def missing_migrations() -> int:
@@ -27,14 +27,15 @@ def missing_migrations() -> int:
 
 def set_up() -> Demo | None:
     """Makes the tables and, where there is no project yet, the demo data. Two that start at once take turns."""
+    call_command("migrate", verbosity=0)  # ours, which is alone
     with alone():
-        call_command("migrate", verbosity=0)
         return find_demo() if Project.objects.exists() else make_demo()
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def alone(database: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
     """Holds the lock of the database: in PostgreSQL itself, for SQLite beside the file, which is on this host."""
+    connection = connections[database]
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             for limit in LIMITS:  # of what a request may take: tables, and others' tables, take longer

@@ -1,0 +1,15 @@
+"""Django's `migrate`, by one process at a time and without the limits of requests (kumos_site/tables.py)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.commands import migrate
+
+from kumos_site.tables import alone
+
+
+class Command(migrate.Command):
+    def handle(self, *args: Any, **options: Any) -> None:
+        with alone(options["database"]):
+            super().handle(*args, **options)
