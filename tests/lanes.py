@@ -4,7 +4,7 @@
 them. Django's tests use that PostgreSQL; every served Kumos (tests/process.py) gets a new database on it and rings its
 bells over that Redis. Without the option DATABASE_URL decides, which is SQLite unless it is set.
 
-The option leaves out what asks no database, for it has run on SQLite already.
+The option leaves out what asks no database, for it has run on SQLite already; SQLite leaves out what is `postgres`.
 
 With `-n` each worker has its data directory; pytest-django gives it its own test database.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -76,9 +76,16 @@ def asks_a_database(item: pytest.Item) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.option.database == "postgres" and not config.option.file_or_dir:
-        config.hook.pytest_deselected(items=[item for item in items if not asks_a_database(item)])
-        items[:] = [item for item in items if asks_a_database(item)]
+    if not on_postgres():
+        leave_out(config, items, lambda item: item.get_closest_marker("postgres") is not None)
+    elif config.option.database == "postgres" and not config.option.file_or_dir:
+        leave_out(config, items, lambda item: not asks_a_database(item))
+
+
+def leave_out(config: pytest.Config, items: list[pytest.Item], unwanted: Callable[[pytest.Item], bool]) -> None:
+    """Not a skip, which would say that this machine lacks something."""
+    config.hook.pytest_deselected(items=[item for item in items if unwanted(item)])
+    items[:] = [item for item in items if not unwanted(item)]
 
 
 def pytest_unconfigure() -> None:

@@ -49,6 +49,8 @@ def test_every_variable_and_its_default_is_documented() -> None:
         ("PORT", "65536"),
         ("DATABASE_URL", "mysql://localhost/kumos"),
         ("DATABASE_URL", "nonsense"),
+        ("KUMOS_DATABASE_POOL", "1"),
+        ("KUMOS_STATEMENT_SECONDS", "0"),
         ("DEBUG", "perhaps"),
         ("KUMOS_RUN_SECONDS", "-1"),
         ("KUMOS_LEASE_SECONDS", "inf"),

@@ -335,7 +335,7 @@ def end_connections() -> int:
     return int(row[0])
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connections to lose")
+@pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 def test_connections_that_died_in_the_pool_are_not_handed_out(alice: ApiClient) -> None:
     assert alice.get("/assistants").status_code == 200
@@ -344,7 +344,7 @@ def test_connections_that_died_in_the_pool_are_not_handed_out(alice: ApiClient) 
     assert alice.get("/assistants").status_code == 200
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connections to lose")
+@pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 def test_a_connection_lost_on_the_way_is_503_and_may_be_tried_again(alice: ApiClient) -> None:
     assert Assistant.objects.count() == 0  # the connection is taken, and the request goes on with it
