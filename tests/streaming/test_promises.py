@@ -19,8 +19,8 @@ from pytest_django.fixtures import Settings
 
 from assistants.models import Thread
 from runs.writer import Writer
-from streaming import journal, sse
-from streaming.follow import ThreadDeleted, follow, hub
+from streaming import broker, journal, sse
+from streaming.follow import ThreadDeleted, Watched, follow, hub
 from streaming.journal import Draft, Entry
 from streaming.models import Event
 from tests.loops import PATIENCE_SECONDS, run_async
@@ -82,20 +82,33 @@ def test_p1_durable_before_visible(thread: Thread) -> None:
 
 
 def test_p1_a_bell_carries_only_what_is_committed(thread: Thread) -> None:
-    """The bell is what could be early: it brings the rows themselves, past the journal."""
+    """The bell is what could be early: it brings the rows themselves, past the journal.
+
+    Bells keep their order, so whoever has heard a later one would have heard it.
+    """
+    heard = threading.Event()
+
+    async def listen(later: Watched) -> None:
+        while not later.last:
+            await later.changed(SHORT)
+        heard.set()
 
     async def scenario() -> bool:
         here = hub()
-        async with here.join(thread.pk) as watched:
-            heard = asyncio.create_task(watched.changed(20))
+        async with here.join(thread.pk) as watched, here.join("thread_later") as later:
+            listening = asyncio.create_task(listen(later))
 
             def work() -> int:
                 with transaction.atomic():
                     journal.append(thread.pk, drafts(1))
+                    broker.ring([Entry("thread_later", 1, "", "thread.created", "{}", 0.0)])
+                    assert heard.wait(PATIENCE_SECONDS)
                     return watched.last
 
             assert await in_thread(work) == 0
-            await heard
+            await listening
+            while not watched.ring:
+                await watched.changed(SHORT)
             return [entry.seq for entry in watched.ring] == [1]
 
     assert run_async(scenario)
