@@ -1,6 +1,6 @@
 # The face of the repository. Everything is done by the scripts in bin/ and by manage.py.
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint unit e2e contract chaos chaos-full test-environment pins
+.PHONY: help serve test lint unit e2e contract e2e-postgres contract-postgres chaos chaos-full test-environment pins
 
 python := .venv/bin/python
 
@@ -12,19 +12,16 @@ serve: ## set up and run Kumos on http://127.0.0.1:3000 (HOST, PORT, KUMOS_DATA_
 	@bin/environment requirements.txt
 	@exec $(python) manage.py serve
 
-test: lint unit e2e contract chaos ## set up and run every check and every test
+test: lint unit e2e contract ## set up and run every check and every test
 
-lint unit e2e contract chaos chaos-full: export KUMOS_DATA_DIR := $(CURDIR)/data/tests
+lint unit e2e contract e2e-postgres contract-postgres chaos chaos-full: export KUMOS_DATA_DIR := $(CURDIR)/data/tests
 
 test-environment:
 	@bin/environment requirements-test.txt
 	@bin/system-packages
 
-# SQLite, then PostgreSQL with Redis; on as many workers as there are cores, up to eight (tests/lanes.py).
-define on-both-databases
-$(python) -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal --database=sqlite $(1)
-$(python) -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal --database=postgres $(1)
-endef
+# On SQLite or on PostgreSQL with Redis; on as many workers as there are cores, up to eight (tests/lanes.py).
+pytest_on = $(python) -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal --database
 
 lint: test-environment ## style, types and migrations only
 	$(python) -m ruff check
@@ -33,15 +30,23 @@ lint: test-environment ## style, types and migrations only
 	$(python) manage.py makemigrations --check --dry-run
 
 unit: test-environment ## the tests that start no server
-	$(call on-both-databases,-m "not e2e and not browser and not contract and not chaos and not slow")
+	$(pytest_on)=sqlite -m "not e2e and not browser and not contract and not chaos and not slow"
+	$(pytest_on)=postgres -m "not e2e and not browser and not contract and not chaos and not slow"
 
 # A call of its own: Playwright leaves a running event loop behind, and Django refuses its ORM beside one.
 e2e: test-environment ## the tests that drive a served Kumos, over HTTP and in Chromium
-	$(call on-both-databases,-m "(e2e or browser) and not slow")
+	$(pytest_on)=sqlite -m "(e2e or browser) and not slow"
+
+e2e-postgres: test-environment ## the same on PostgreSQL and Redis
+	$(pytest_on)=postgres -m "(e2e or browser) and not slow"
 
 contract: test-environment ## the official SDKs, from the oldest in use to the newest, against a served Kumos
 	@bin/sdks
-	$(call on-both-databases,tests/contract --dist=loadgroup)
+	$(pytest_on)=sqlite tests/contract --dist=loadgroup
+
+contract-postgres: test-environment ## the same on PostgreSQL and Redis
+	@bin/sdks
+	$(pytest_on)=postgres tests/contract --dist=loadgroup
 
 chaos: test-environment ## kill, stop and cut real processes, and check what their clients saw: the short forms
 	$(python) -m pytest -m "chaos and not slow"
