@@ -41,7 +41,6 @@ THREADS = 4
 SLOW_THREADS = 2
 """Threads for what takes seconds, which others need not wait for: taking an upload apart, asking model servers."""
 
-
 BLOCK_BYTES = 128 * 1024
 """What is read of a file at once: each block is a call to another thread, and waits in memory for its client."""
 

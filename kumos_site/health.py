@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
+from django.db import DatabaseError
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from kumos_site import drain
+from kumos_site.tables import missing_migrations
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +30,11 @@ def ready(request: HttpRequest) -> JsonResponse:
     if drain.begun.is_set():
         return JsonResponse({"status": "draining"}, status=503)
     try:
-        executor = MigrationExecutor(connection)
-        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        missing = missing_migrations()
     except DatabaseError as error:
         logger.warning("not ready, the database does not answer: %s", error)
         return JsonResponse({"status": "database"}, status=503)
     if missing:
-        logger.warning("not ready, %d migrations are not applied", len(missing))
+        logger.warning("not ready, %d migrations are not applied", missing)
         return JsonResponse({"status": "migrations"}, status=503)
     return JsonResponse({"status": "ok"})

@@ -48,14 +48,11 @@ class MessageDeltaObject(TypedDict):
 
 
 class FunctionDelta(TypedDict):
-    """`name` and `output` come with the first delta of a call alone: clients add up what repeats.
-
-    `output` is a string where the model called a function that the run does not have.
-    """
+    """`name` and `output` come with the first delta of a call alone: clients add up what repeats."""
 
     name: NotRequired[str]
     arguments: str
-    output: NotRequired[str | None]
+    output: NotRequired[None]
 
 
 class FunctionCallDelta(TypedDict):

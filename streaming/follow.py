@@ -179,7 +179,7 @@ class Hub:
         self.joined.set()
 
     def hear(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Takes in a bell (broker.pack) and wakes who waits for it."""
+        """Takes in a bell (broker.packed) and wakes who waits for it."""
         woken: set[Watched] = set()
         for row in rows:
             watched = self.watched.get(row[0])
