@@ -1,9 +1,7 @@
 """What Kumos counts, for Prometheus. Every package counts where things happen; the names stand here, together.
 
 Labels have few values, known beforehand: never an id, a name or a text of anybody's. Nothing is counted per token, but
-per commit, batch, run, stream or request. What has to be asked for, such as the queue's length, and the answer to
-`/metrics` are in kumos_site/metrics.py; docs/operations.md says what each metric means, and a test holds the two
-together.
+per commit, batch, run, stream or request. Nothing shows these numbers yet: `/metrics` is still to come.
 """
 
 from __future__ import annotations
@@ -115,23 +113,9 @@ LAYER_FAILURES = _counter("layer_failures", "Calls of the channel layer that fai
 
 # Requests -------------------------------------------------------------------------------------------------------------
 
-REQUESTS = Counter(
-    "requests", "Requests that were answered.", ["method", "route", "status"], namespace="kumos", registry=REGISTRY
-)
-REQUEST_SECONDS = _histogram(
-    "request_seconds",
-    "From a request's arrival to the beginning of its answer.",
-    (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
-    "route",
-)
 IDEMPOTENCY = _counter(
     "idempotent_requests",
     "Requests whose Idempotency-Key was known, by what they were answered.",
     "outcome",
     ["replayed", "attached", "conflict", "mismatch"],
-)
-LOOP_LAG_SECONDS = _histogram(
-    "event_loop_lag_seconds",
-    "How much later than asked for the event loop woke up, twice a second.",
-    (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
 )

@@ -52,8 +52,6 @@ class Runner:
         self.file_tasks: dict[asyncio.Task[None], ingest.FileClaim] = {}
         self.stopping = False
         self.registered = asyncio.Event()
-        self.rounds: dict[str, float] = {}
-        """Name of each loop → when it last did its work without an error, on the monotonic clock."""
         self._run_bell = asyncio.Event()
         self._file_bell = asyncio.Event()
         self._drained = asyncio.Event()
@@ -117,12 +115,10 @@ class Runner:
     ) -> None:
         """Does `work` when the bell rings and every `seconds()` or so, until everything is drained."""
         name = work.__name__.strip("_")
-        self.rounds[name] = time.monotonic()
         while not self._drained.is_set():
             bell.clear()
             try:
                 await work()
-                self.rounds[name] = time.monotonic()
             except Exception:
                 metrics.RUNNER_ERRORS.labels(name).inc()
                 logger.exception("the runner could not %s", name)

@@ -122,8 +122,6 @@ class Hub:
         self.channel = ""
         self.joined = asyncio.Event()
         self.tasks: list[asyncio.Task[None]] = []
-        self.reads = {"ring": 0, "log": 0}
-        """Where followers had their batches from, for /metrics. Plain numbers: it counts each batch of each reader."""
 
     @asynccontextmanager
     async def join(self, thread_id: str) -> AsyncIterator[Watched]:
@@ -230,10 +228,6 @@ class Hub:
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
 
 
-def hubs() -> list[Hub]:
-    return list(_hubs.values())
-
-
 def hub() -> Hub:
     """The hub of the running loop."""
     return _hubs.setdefault(asyncio.get_running_loop(), Hub())
@@ -252,7 +246,6 @@ async def follow(thread_id: str, cursor: int, tick: float) -> AsyncGenerator[lis
         while not here.draining:
             known = watched.last
             batch = None if behind else watched.after(cursor)
-            here.reads["log" if batch is None else "ring"] += 1
             if batch is None:
                 batch = await read(thread_id, cursor)
                 behind = journal.is_full(batch)
