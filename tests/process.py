@@ -86,6 +86,18 @@ class KumosProcess:
         own = {"KUMOS_DATA_DIR": str(self.data_dir), "PORT": str(self.port), "TMPDIR": str(self.temporary)}
         return {**kept, **backends_of(self.data_dir), **own, **self.settings}
 
+    def manage(self, *command: str) -> str:
+        """What a command of manage.py prints, beside the server and on its data."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *command],
+            cwd=ROOT,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
     @property
     def database_url(self) -> str:
         return self.environment().get("DATABASE_URL") or f"sqlite:///{self.data_dir / 'kumos.sqlite3'}"

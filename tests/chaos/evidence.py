@@ -15,13 +15,10 @@ from tests.chaos.subscribers import TERMINAL
 Line = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class About:
-    """What a test says of itself (`about.json`)."""
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What the faults of a test excuse, and how it is to be read."""
 
-    test: str
-    database: str
-    seed: int
     ends: tuple[str, ...] = ("completed",)
     """Statuses in which its runs may end."""
     refusals: tuple[int, ...] = ()
@@ -36,6 +33,15 @@ class About:
     """Whether deltas may have gone from the log meanwhile."""
     memory: bool = False
     """Whether the servers lived through the test, so that their memory means something."""
+
+
+@dataclass(frozen=True)
+class About(Terms):
+    """What a test says of itself (`about.json`)."""
+
+    test: str
+    database: str
+    seed: int
     seconds: float = 0.0
     calls: Mapping[str, int] = field(default_factory=dict)
     """Calls of the upstream by prompt."""

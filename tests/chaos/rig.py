@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -26,7 +26,7 @@ from tests.chaos import report
 from tests.chaos.beginning import begin
 from tests.chaos.checker import check
 from tests.chaos.databases import Database, Postgresql, Sqlite, tables
-from tests.chaos.evidence import About
+from tests.chaos.evidence import About, Terms
 from tests.chaos.history import ABOUT, TABLES, History
 from tests.chaos.injector import Injector
 from tests.chaos.load import Load, look_around
@@ -54,9 +54,9 @@ def new_seed() -> int:
     return int(os.environ.get(SEED) or random.SystemRandom().randrange(10**9))
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a test needs, and what its faults excuse (the fields of `About` of the same names)."""
+@dataclass(frozen=True)
+class Plan(Terms):
+    """What a test needs."""
 
     test: str
     database: str = "sqlite"
@@ -67,13 +67,6 @@ class Plan:
     proxied: frozenset[str] = frozenset()
     """Of "web", "upstream", "redis", "postgresql": what is reached through a proxy."""
     settings: Mapping[str, str] = field(default_factory=dict)
-    ends: tuple[str, ...] = ("completed",)
-    refusals: tuple[int, ...] = ()
-    errors: bool = False
-    attempts: int = 1
-    from_start: bool = False
-    compacted: bool = False
-    memory: bool = False
     seed: int = field(default_factory=new_seed)
 
 
@@ -161,8 +154,10 @@ class Rig:
         calls = (await self.upstream.counts())["prompts"]
         plan = self.plan
         about = About(
-            **{name: getattr(plan, name) for name in ("test", "database", "seed", "ends", "refusals", "errors")},
-            **{name: getattr(plan, name) for name in ("attempts", "from_start", "compacted", "memory")},
+            plan.test,
+            plan.database,
+            plan.seed,
+            **{term.name: getattr(plan, term.name) for term in fields(Terms)},
             seconds=seconds,
             calls=calls,
             open_seconds=open_seconds,

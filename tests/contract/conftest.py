@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -10,7 +9,7 @@ from functools import cache
 import pytest
 
 from tests.contract.sdks import SDKS, Play, Sdk, play
-from tests.process import ROOT, KumosProcess
+from tests.process import KumosProcess
 
 PACE = {"KUMOS_SCRIPTED_TOKENS_PER_SECOND": "25", "KUMOS_HEARTBEAT_SECONDS": "0.02"}
 """A word every 40 ms, and a heartbeat after 20 ms of silence: no stream is without heartbeats (test_heartbeats)."""
@@ -26,18 +25,6 @@ def kumos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KumosProcess]:
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KumosProcess]:
     with KumosProcess(tmp_path_factory.mktemp("fragile")) as process:
         yield process
-
-
-def new_key(server: KumosProcess, project: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "manage.py", "createkey", "--project", project],
-        cwd=ROOT,
-        env=server.environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.strip()
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +43,7 @@ def played(request: pytest.FixtureRequest, kumos: KumosProcess, fragile: KumosPr
             sdk,
             asked[name],
             CONTRACT_URL=f"{kumos.url}/v1",
-            CONTRACT_KEY=new_key(kumos, name),
+            CONTRACT_KEY=kumos.manage("createkey", "--project", name),
             CONTRACT_DEMO_KEY=kumos.key,
             CONTRACT_FRAGILE_URL=f"{fragile.url}/v1",
             CONTRACT_FRAGILE_DATABASE=fragile.database_url,

@@ -19,9 +19,17 @@ JSON = "Content-Type: application/json"
 
 @dataclass(frozen=True, slots=True)
 class RawAnswer:
+    """An answer as it came; header names in lower case, several of one name are a fault."""
+
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    @classmethod
+    def read(cls, response: http.client.HTTPResponse) -> Self:
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        assert len(headers) == len(response.getheaders())
+        return cls(response.status, headers, response.read())
 
     @property
     def error(self) -> dict[str, Any]:
@@ -56,8 +64,7 @@ class RawConnection:
     def answer(self) -> RawAnswer:
         response = http.client.HTTPResponse(self.socket)
         response.begin()
-        headers = {name.lower(): value for name, value in response.getheaders()}
-        return RawAnswer(response.status, headers, response.read())
+        return RawAnswer.read(response)
 
     def is_closed(self) -> bool:
         """Waits until the server has closed its side: whether it sent nothing more before that."""

@@ -7,12 +7,12 @@ import http.client
 import re
 import socket
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import orjson
 import pytest
 
 from tests.e2e.events import SECONDS, Desk
+from tests.e2e.rawhttp import RawAnswer
 from tests.process import KEY, KumosProcess
 from tests.routes import ROUTES
 
@@ -29,30 +29,13 @@ def desk(server: KumosProcess) -> Iterator[Desk]:
         yield desk
 
 
-class Reply:
-    """An answer as it came; header names in lower case, several of one name are a fault."""
-
-    def __init__(self, answer: http.client.HTTPResponse) -> None:
-        self.status = answer.status
-        self.headers = {name.lower(): value for name, value in answer.getheaders()}
-        assert len(self.headers) == len(answer.getheaders())
-        self.body = answer.read()
-
-    @property
-    def error(self) -> dict[str, Any]:
-        assert self.headers["content-type"] == "application/json"
-        error: dict[str, Any] = orjson.loads(self.body)["error"]
-        assert set(error) == {"message", "type", "param", "code"}
-        return error
-
-
 def ask(
     server: KumosProcess,
     method: str,
     path: str,
     body: bytes = b"",
     headers: Mapping[str, str | bytes] = BEARER,
-) -> Reply:
+) -> RawAnswer:
     """A request with these headers and no others; a body is sent with its length, an empty one without."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=SECONDS)
     try:
@@ -62,12 +45,12 @@ def ask(
         if body:
             connection.putheader("Content-Length", str(len(body)))
         connection.endheaders(body or None)
-        return Reply(connection.getresponse())
+        return RawAnswer.read(connection.getresponse())
     finally:
         connection.close()
 
 
-def check_headers(reply: Reply) -> None:
+def check_headers(reply: RawAnswer) -> None:
     assert re.fullmatch(r"req_[0-9a-f]{32}", reply.headers["x-request-id"])
     assert re.fullmatch(r"[0-9]+", reply.headers["openai-processing-ms"])
     assert reply.headers["openai-version"] == "2020-10-01"

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +21,7 @@ import pytest
 
 from tests.backends import Postgres, Redis, has_redis, postgres_programs
 from tests.e2e.events import CUT, DONE, SECONDS, Desk, Frame, Watcher, ends_of, frames, last_id, names, text_of
-from tests.process import ROOT, KumosProcess, KumosWorker
+from tests.process import KumosProcess, KumosWorker
 
 pytestmark = [
     pytest.mark.e2e,
@@ -325,15 +323,11 @@ def test_the_operator_may_make_the_tables(tmp_path: Path) -> None:
         eventually(lambda: "migrations are not applied" in waiting.output())
         assert waiting.terminate() == 0
 
-        manage = [sys.executable, "manage.py"]
-        subprocess.run([*manage, "migrate", "--verbosity=0"], cwd=ROOT, env=web.environment(), check=True)
+        web.manage("migrate", "--verbosity=0")
         eventually(lambda: web.health("ready") == 200)
         with KumosWorker(tmp_path, **settings), web.client() as client:
             assert client.get("/v1/assistants").status_code == 401
-            made = subprocess.run(
-                [*manage, "createkey", "--project", "Atlas"], cwd=ROOT, env=web.environment(), check=True, stdout=-1
-            )
-            key = {"Authorization": f"Bearer {made.stdout.decode().strip()}"}
+            key = {"Authorization": f"Bearer {web.manage('createkey', '--project', 'Atlas')}"}
             assert client.get("/v1/assistants", headers=key).json()["data"] == []
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import socket
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +14,7 @@ import pytest
 
 from tests.e2e.events import CUT, SECONDS, Desk, Frame, Watcher, frames, names
 from tests.e2e.rawhttp import BEARER, RawConnection
-from tests.process import ROOT, KumosProcess
+from tests.process import KumosProcess
 
 pytestmark = pytest.mark.e2e
 
@@ -68,29 +66,16 @@ def desk(narrow: KumosProcess) -> Iterator[Desk]:
         yield desk
 
 
-def manage(server: KumosProcess, *command: str) -> str:
-    """What a command of manage.py prints, beside the server."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", *command],
-        cwd=ROOT,
-        env=server.environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.strip()
-
-
 def shell(server: KumosProcess, code: str) -> str:
     """What Python code in the server's environment prints."""
     names = (
         "from django.contrib.sessions.models import *; from kumos_site.login import *; from assistants.models import *"
     )
-    return manage(server, "shell", "-v0", "-c", f"{names}; {code}")
+    return server.manage("shell", "-v0", "-c", f"{names}; {code}")
 
 
 def another_key(server: KumosProcess) -> str:
-    return manage(server, "createkey", "--project", shell(server, "print(Project.objects.first().name)"))
+    return server.manage("createkey", "--project", shell(server, "print(Project.objects.first().name)"))
 
 
 def stream_of(thread: str) -> str:
@@ -181,10 +166,10 @@ def test_a_refused_run_and_an_unknown_thread_leave_no_seat_taken(desk: Desk) -> 
 
 
 def test_the_process_has_a_limit_of_its_own(desk: Desk) -> None:
-    project = manage(
-        desk.server, "shell", "-v0", "-c", "from assistants.models import *; print(Project.objects.first().name)"
+    project = desk.server.manage(
+        "shell", "-v0", "-c", "from assistants.models import *; print(Project.objects.first().name)"
     )
-    other = {"Authorization": f"Bearer {manage(desk.server, 'createkey', '--project', project)}"}
+    other = {"Authorization": f"Bearer {desk.server.manage('createkey', '--project', project)}"}
     thread = desk.thread()
     watchers = fill(desk, thread)
     watchers += [desk.watch(stream_of(thread), headers=other) for _ in range(MOST - PER_KEY)]
@@ -258,10 +243,10 @@ def is_cut(watcher: Watcher) -> bool:
 
 
 def test_the_streams_of_a_revoked_key_are_cut_and_no_others(desk: Desk) -> None:
-    project = manage(
-        desk.server, "shell", "-v0", "-c", "from assistants.models import *; print(Project.objects.first().name)"
+    project = desk.server.manage(
+        "shell", "-v0", "-c", "from assistants.models import *; print(Project.objects.first().name)"
     )
-    secret = manage(desk.server, "createkey", "--project", project)
+    secret = desk.server.manage("createkey", "--project", project)
     revoked = {"Authorization": f"Bearer {secret}"}
     thread = desk.thread()
     run = desk.ask(ON_AND_ON)

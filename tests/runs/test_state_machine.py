@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -31,19 +31,17 @@ from assistants import conversation
 from assistants.clock import now
 from assistants.errors import ApiError
 from assistants.models import Message, Project, Thread
-from assistants.serializers.message import message_object
 from runs import progress, queue, transitions
 from runs.models import Run, RunStep
 from runs.progress import CancelRequested, Fenced, OpenMessage
-from runs.serializers import run_object, step_object
 from runs.story import Piece
 from runs.transitions import usage_of
 from streaming import journal, retention
-from streaming.follow import Watched
-from streaming.journal import Entry
 from streaming.models import DELTAS, TERMINAL_RUN_EVENTS, EndedRun, Event
 from tests.fold import fold
+from tests.runs.fetched import comparable, fetched
 from tests.runs.pure import ACTIVE, HELD, Outcome, PureRun
+from tests.runs.reader import Reader
 
 pytestmark = pytest.mark.django_db
 
@@ -61,15 +59,6 @@ class Handle:
     message: OpenMessage | None = None
     step: RunStep | None = None
     calls: int = 0
-
-
-@dataclass
-class Reader:
-    """A follower without its waiting: a cursor, and what its process has heard (streaming/follow.py)."""
-
-    watched: Watched
-    cursor: int = 0
-    seen: list[int] = field(default_factory=list)
 
 
 class Lives(RuleBasedStateMachine):
@@ -377,40 +366,18 @@ class Lives(RuleBasedStateMachine):
 
     def subscribe(self, pick: int) -> None:
         if len(self.readers) < 4:
-            self.readers.append(Reader(Watched(self.thread(pick).pk)))
+            self.readers.append(Reader(self.thread(pick).pk))
 
     def reconnect(self, pick: int) -> None:
-        """With its cursor, to another process, which has heard nothing yet."""
-        if not self.readers:
-            return
-        reader = self.readers[pick % len(self.readers)]
-        reader.watched = Watched(reader.watched.thread_id)
+        if self.readers:
+            self.readers[pick % len(self.readers)].reconnect()
 
     def lose_the_next_hints(self, pick: int) -> None:
         self.drop = True
 
     def read(self, pick: int) -> None:
-        """To the end, as `follow` does after a poll; what came must be what the log has."""
-        if not self.readers:
-            return
-        reader = self.readers[pick % len(self.readers)]
-        id = reader.watched.thread_id
-        reader.watched.reached(journal.last_seqs([id])[id])
-        kept = Event.objects.filter(thread_id=id, seq__gt=reader.cursor).order_by("seq").values_list("seq", flat=True)
-        wanted = list(kept)
-        got: list[int] = []
-        while True:
-            batch = reader.watched.after(reader.cursor)
-            if batch is None:
-                batch = journal.read_after(id, reader.cursor)
-            if not batch:
-                break
-            got += [entry.seq for entry in batch]
-            reader.cursor = got[-1]
-        deltas = Event.objects.filter(thread_id=id, name__in=DELTAS).values_list("seq", flat=True)
-        assert [seq for seq in got if seq in set(wanted)] == wanted
-        assert got == sorted(set(got))
-        assert len(got) == len(wanted) or not set(got) - set(wanted) & set(deltas)
+        if self.readers:
+            self.readers[pick % len(self.readers)].read()
 
     # What always holds ------------------------------------------------------------------------------------------------
 
@@ -440,12 +407,11 @@ class Lives(RuleBasedStateMachine):
             assert [event.seq for event in new] == list(range(told + 1, last + 1))
             self.told[thread.pk] = max(told, last)
             known = self.known[thread.pk] = fold(new, self.known[thread.pk])
-            assert comparable(known) == comparable(self.fetched(thread))
+            assert comparable(known) == comparable(fetched(thread))
             self.check_ends(thread)
             for reader in self.readers:
-                if reader.watched.thread_id == thread.pk and not self.drop:
-                    for event in new:
-                        reader.watched.heard(Entry(thread.pk, event.seq, event.run_id, event.name, event.data))
+                if reader.thread_id == thread.pk and not self.drop:
+                    reader.hear(new)
             self.drop = self.drop and not new
 
     def check_ends(self, thread: Thread) -> None:
@@ -473,17 +439,6 @@ class Lives(RuleBasedStateMachine):
     def any_run(self, pick: int) -> tuple[str, PureRun]:
         return list(self.runs.items())[pick % len(self.runs)]
 
-    def fetched(self, thread: Thread) -> dict[str, Any]:
-        """What a GET of each object would return."""
-        objects: dict[str, Any] = {}
-        for run in Run.objects.filter(thread=thread):
-            objects[run.pk] = run_object(run)
-            for step in run.steps.all():
-                objects[step.pk] = step_object(step, run, with_content=False)
-        for message in Message.objects.filter(thread=thread, role="assistant"):
-            objects[message.pk] = message_object(message)
-        return objects
-
 
 def function(id: str, arguments: str, output: str | None = None) -> dict[str, Any]:
     return {
@@ -491,21 +446,6 @@ def function(id: str, arguments: str, output: str | None = None) -> dict[str, An
         "type": "function",
         "function": {"name": "get_weather", "arguments": arguments, "output": output},
     }
-
-
-def comparable(objects: dict[str, Any]) -> dict[str, Any]:
-    """Without what `time_passes` turns back, and without the calls of a step that are still being streamed.
-
-    A GET shows those when they are whole, as it does with the text of a message.
-    """
-    shown = {}
-    for id, one in objects.items():
-        hidden = {"expires_at"}
-        open_step = one["object"] == "thread.run.step" and one["status"] == "in_progress"
-        if open_step and objects[one["run_id"]]["status"] != "requires_action":
-            hidden.add("step_details")
-        shown[id] = {key: value for key, value in one.items() if key not in hidden}
-    return shown
 
 
 def in_savepoint(work: Callable[[], Any]) -> None:
