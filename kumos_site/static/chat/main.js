@@ -251,7 +251,7 @@ class Chat {
   }
 
   openSource({ run, cite, number, from }) {
-    this.sources.open({ thread: this.model.id, run, steps: this.model.stepsOf(run), cite, number, from });
+    this.sources.open({ thread: this.model.id, run, cite, number, from });
   }
 
   submitOutputs(run, outputs) {

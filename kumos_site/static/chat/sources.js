@@ -27,8 +27,8 @@ export class Sources {
     });
   }
 
-  /** `steps`: all of the run, in order; the searches are asked for the text they found. `from` gets the focus back. */
-  async open({ thread, run, steps, cite, number, from }) {
+  /** Asks the run's searches for the text they found: the page may not know its steps yet. `from` gets the focus back. */
+  async open({ thread, run, cite, number, from }) {
     this.from = from;
     this.asked = cite;
     this.panel.hidden = false;
@@ -36,9 +36,8 @@ export class Sources {
     this.body.replaceChildren(element("p", { className: "quiet" }, "Looking up the passage…"));
     this.title.focus();
     try {
-      const path = (step) => `/threads/${thread}/runs/${run}/steps/${step.id}?${CONTENT}`;
-      const answers = await Promise.all(steps.map((step) => (step.type === "tool_calls" ? get(path(step)) : step)));
-      if (this.asked === cite) this.show(answers, cite, number);
+      const steps = await get(`/threads/${thread}/runs/${run}/steps?order=asc&limit=100&${CONTENT}`);
+      if (this.asked === cite) this.show(steps.data, cite, number);
     } catch (failure) {
       this.body.replaceChildren(element("p", {}, `The passage cannot be shown: ${failure.message}`));
     }

@@ -72,6 +72,21 @@ def test_a_citation_opens_the_passage_it_stands_for(page: Page, api: Api, search
     expect(page.locator(".prose .chip").last).to_be_focused()
 
 
+def test_a_citation_opens_before_the_steps_of_its_run_are_here(page: Page, api: Api, searcher: str) -> None:
+    """The page draws messages first; who clicks at once is not told that the passage is gone."""
+    thread = api.post("/threads", {})["id"]
+    run = api.ask(thread, searcher, f"!fast {QUESTION}")
+    api.recorded(thread, run)
+    held: list[Route] = []
+    page.route("**/steps?order=asc&limit=100", lambda route: held.append(route))
+    with page.expect_request("**/steps?order=asc&limit=100"):
+        page.goto(f"/chat/{thread}")
+    page.locator(".prose .chip").last.click()
+    expect(page.get_by_role("complementary").locator("blockquote").first).not_to_be_empty()
+    for route in held:
+        route.continue_()
+
+
 @pytest.mark.parametrize("way", ["button", "escape"])
 def test_stop_keeps_what_was_said(page: Page, api: Api, plain: str, way: str) -> None:
     open_new(page, plain)
@@ -182,7 +197,7 @@ def test_a_text_that_could_not_be_sent_stays_and_retry_sends_it_once(
         if route.request.method == "POST":
             route.abort()
         else:
-            route.continue_()
+            route.abort()
 
     page.route("**/messages*", cut)
     ask(page, "!fast !long 5")
