@@ -197,7 +197,7 @@ def test_a_text_that_could_not_be_sent_stays_and_retry_sends_it_once(
         if route.request.method == "POST":
             route.abort()
         else:
-            route.abort()
+            route.continue_()
 
     page.route("**/messages*", cut)
     ask(page, "!fast !long 5")
