@@ -185,17 +185,22 @@ def _give_up(run: Run, message: str) -> None:
 
 
 def beat(worker_id: str, runs: Sequence[Run], draining: bool = False) -> tuple[list[str], list[str]]:
-    """Renews the leases of a worker's runs. Returns the ids of those that are to be cancelled, and of those it lost."""
+    """Renews the leases of a worker's runs. Returns the ids of those that are to be cancelled, and of those it lost.
+
+    One that was just handed back is not its own any more: with a new lease, everybody would wait for that to run out.
+    """
     Worker.objects.filter(pk=worker_id).update(beat_at=shared_now(), draining=draining)
     with transaction.atomic(savepoint=False):
         epochs = {run.pk: run.epoch for run in runs}
         mine = [
             run
-            for run in Run.objects.filter(pk__in=epochs, status__in=HELD).only("pk", "epoch", "status")
+            for run in Run.objects.filter(pk__in=epochs, worker_id=worker_id, status__in=HELD).only("epoch", "status")
             if run.epoch == epochs[run.pk]
         ]
         for run in mine:
-            Run.objects.filter(pk=run.pk, epoch=run.epoch, status__in=HELD).update(lease_until=_lease())
+            Run.objects.filter(pk=run.pk, epoch=run.epoch, worker_id=worker_id, status__in=HELD).update(
+                lease_until=_lease()
+            )
     held = {run.pk for run in mine}
     return [run.pk for run in mine if run.status == RunStatus.CANCELLING], [pk for pk in epochs if pk not in held]
 

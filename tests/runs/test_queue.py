@@ -162,6 +162,16 @@ def test_a_run_that_was_handed_back_is_no_crash(atlas: Project) -> None:
     assert (run.pk, run.epoch, run.crash_attempts) == (id, 2, 0)
 
 
+def test_a_beat_that_comes_after_the_handing_back_takes_nothing_back(atlas: Project) -> None:
+    """It began before: nobody works on the run, and with a lease nobody would for as long as that lasts."""
+    (id,) = queued(atlas)
+    (mine,) = queue.claim("worker_a", 1)
+    queue.release(mine)
+    assert queue.beat("worker_a", [mine]) == ([], [id])
+    (run,) = queue.claim("worker_b", 1)
+    assert (run.pk, run.crash_attempts) == (id, 0)
+
+
 def test_too_many_crashes_end_the_run(atlas: Project, settings: Settings) -> None:
     settings.KUMOS_CRASH_CAP = 3
     (id,) = queued(atlas)
