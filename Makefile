@@ -4,6 +4,9 @@
 
 python := .venv/bin/python
 
+# Where this is set, every process compiles everything that it imports, which is most of what a start costs.
+unexport PYTHONDONTWRITEBYTECODE
+
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 16
 
