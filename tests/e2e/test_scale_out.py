@@ -39,6 +39,7 @@ PATIENT = {
     "KUMOS_CRASH_CAP": "1000",
     "KUMOS_DRAIN_SECONDS": "1",
     "KUMOS_RUN_SLOTS": str(SLOTS),
+    "LOG_LEVEL": "INFO",  # take-overs and why
 }
 
 
@@ -210,7 +211,7 @@ def test_a_worker_that_is_asked_to_stop_hands_its_run_on(house: House, desks: li
         holder.start()
     story = watcher.end()
     assert_whole(story, 80)
-    assert crashes_of(house, path) == 0
+    assert crashes_of(house, path) == 0, "\n".join(worker.output() for worker in house.workers)
 
 
 def test_a_web_server_that_is_asked_to_stop_sends_its_readers_elsewhere(house: House, desks: list[Desk]) -> None:
