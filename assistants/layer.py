@@ -75,6 +75,11 @@ async def ask(method: str, *args: Any) -> Any:
     return result
 
 
+async def knock() -> None:
+    """A message to nobody. Raises Away if the layer does not take it."""
+    await ask("send", "knock", {"type": "knock"})
+
+
 def failed(error: Exception) -> None:
     """Notes that the layer did not do its work."""
     global _failed_at

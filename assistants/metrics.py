@@ -1,7 +1,8 @@
 """What Kumos counts, for Prometheus. Every package counts where things happen; the names stand here, together.
 
 Labels have few values, known beforehand: never an id, a name or a text of anybody's. Nothing is counted per token, but
-per commit, batch, run, stream or request. Nothing shows these numbers yet: `/metrics` is still to come.
+per commit, batch, run, stream or request. What has to be asked for, such as the queue's age, and the answer to
+`/metrics` are in kumos_site/metrics.py; docs/operations.md says what each metric means.
 """
 
 from __future__ import annotations
@@ -108,11 +109,25 @@ BELLS = _counter(
     "outcome",
     ["sent", "lost"],
 )
+LOG_READS = _counter("log_reads", "Pages that followers read in the log, not having heard them: replays, and gaps.")
 BELLS_MISSED = _counter("bells_missed", "Threads whose new events were found by the poll, before any bell.")
 LAYER_FAILURES = _counter("layer_failures", "Calls of the channel layer that failed or took too long.")
 
 # Requests -------------------------------------------------------------------------------------------------------------
 
+REQUESTS = Counter(
+    "requests",
+    "Requests that were answered, by method, the route's template and the class of the status.",
+    ["method", "route", "status"],
+    namespace="kumos",
+    registry=REGISTRY,
+)
+REQUEST_SECONDS = _histogram(
+    "request_seconds",
+    "From a request's arrival to the beginning of its answer.",
+    (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    "route",
+)
 IDEMPOTENCY = _counter(
     "idempotent_requests",
     "Requests whose Idempotency-Key was known, by what they were answered.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
@@ -30,6 +31,7 @@ from django.utils.http import parse_header_parameters
 
 from assistants.errors import ApiError, error_response
 from assistants.headers import OpenAIHeadersMiddleware, is_api
+from kumos_site import metrics
 from streaming import seats
 from streaming.sse import EventStream
 
@@ -112,6 +114,12 @@ class PageHandler(ASGIHandler):
         with seats.visit():
             async with ThreadSensitiveContext(executor=lane):
                 await self.handle(scope, receive if body is None else Received(receive, body), send)
+
+    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        began = time.perf_counter()
+        response: HttpResponseBase = await super().get_response_async(request)
+        metrics.count_request(request, response, time.perf_counter() - began)
+        return response
 
     async def read_body(self, receive: Receive) -> IO[bytes]:
         """The server's own file instead of a copy of it."""

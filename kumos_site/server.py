@@ -25,7 +25,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from assistants import bell
-from kumos_site import drain, intake, spool
+from kumos_site import drain, health, intake, spool
 from kumos_site.asgi import BODY
 from runs.engine import Engine
 from streaming import follow, seats
@@ -76,6 +76,7 @@ class Server(DaphneServer):  # type: ignore[misc]
             verbosity=0,
         )
         self._engine = Engine() if with_runner else None
+        health.attach(self._engine)
         self._on_ready = on_ready
         self._gates: dict[Any, Gate] = {}
         self._channels: WeakSet[intake.Channel] = WeakSet()

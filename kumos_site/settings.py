@@ -74,6 +74,10 @@ def port(raw: str) -> int:
     return number
 
 
+def port_or_none(raw: str) -> int | None:
+    return port(raw) if raw else None
+
+
 def words(raw: str) -> list[str]:
     return [word.strip() for word in raw.split(",") if word.strip()]
 
@@ -299,6 +303,9 @@ KUMOS_BODY_BYTES_MAX = read("KUMOS_BODY_BYTES_MAX", str(10 * 1024 * 1024), whole
 KUMOS_FILE_BYTES_MAX = read("KUMOS_FILE_BYTES_MAX", str(512 * 1024 * 1024), whole)
 KUMOS_BODY_SECONDS = read("KUMOS_BODY_SECONDS", "60", positive)
 KUMOS_STALL_SECONDS = read("KUMOS_STALL_SECONDS", "30", positive)
+KUMOS_METRICS_TOKEN = read("KUMOS_METRICS_TOKEN", "", str)
+KUMOS_PROBE_PORT = read("KUMOS_PROBE_PORT", "", port_or_none)
+KUMOS_PROBE_HOST = read("KUMOS_PROBE_HOST", "127.0.0.1", str)
 KUMOS_FAILPOINTS = read("KUMOS_FAILPOINTS", "", failpoints.parse)
 DATA_UPLOAD_MAX_MEMORY_SIZE = KUMOS_BODY_BYTES_MAX
 FILE_UPLOAD_TEMP_DIR = DATA_DIR / "incoming"

@@ -1,4 +1,4 @@
-"""Where everything is: /v1 (the API), /chat/ (the page), /admin/, /login/ (the one-time link), /health/."""
+"""Where everything is: /v1 (the API), /chat/ (the page), /admin/, /login/ (the one-time link), /health/, /metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.views.generic import RedirectView
 
 from assistants.errors import SERVER_FAULT, ApiError, error_response, unknown_url
 from assistants.headers import is_api
-from kumos_site import health, login
+from kumos_site import login
 from kumos_site.openapi.views import DocumentViewSet
 
 urlpatterns = [
@@ -22,8 +22,7 @@ urlpatterns = [
     path("chat/", include("kumos_site.chat.urls")),
     path("admin/", admin.site.urls),
     path("login/<str:uid>/<str:token>/", login.one_time, name="one-time-login"),
-    path("health/live", health.live),
-    path("health/ready", health.ready),
+    path("", include("kumos_site.probes")),
     path("favicon.ico", RedirectView.as_view(url=static("chat/icon.svg"))),
     path("", RedirectView.as_view(url="/chat/")),
 ]

@@ -41,6 +41,12 @@ class Engine:
             loop.create_task(self._hear()),
         ]
 
+    def state(self) -> str:
+        """In a word: "starting", "ok", or "stopped" where the runner ended or gets nothing done. From any thread."""
+        if not self._tasks or not self.runner.registered.is_set():
+            return "starting"
+        return "ok" if self.runner.works() and not self._tasks[0].done() else "stopped"
+
     async def stop(self, seconds: float) -> None:
         """Claims nothing more, lets runs finish for `seconds`, hands the rest back; returns soon after, whatever fails.
 

@@ -52,6 +52,8 @@ class Runner:
         self.file_tasks: dict[asyncio.Task[None], ingest.FileClaim] = {}
         self.stopping = False
         self.registered = asyncio.Event()
+        self._rounds: dict[str, float] = {}
+        """Name of each loop → when it last did its work without an error, on the monotonic clock."""
         self._run_bell = asyncio.Event()
         self._file_bell = asyncio.Event()
         self._drained = asyncio.Event()
@@ -67,12 +69,18 @@ class Runner:
         if executor := self.executors.get(run_id):
             executor.stop(Stop.CANCELLED)
 
+    def works(self) -> bool:
+        """Whether it claims and beats: otherwise others have its runs by now, or soon will. From any thread."""
+        last = min(self._rounds["claim"], self._rounds["beat"])
+        return time.monotonic() - last <= settings.KUMOS_LEASE_SECONDS + settings.KUMOS_BEAT_SECONDS
+
     # Life ---------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Works until `drain`. What its loops do not survive it raises, and may then be run again."""
         # The lock file stays open, and locked, until this returns.
         with await self._database(queue.register, self.id, self.slots):
+            self._rounds = dict.fromkeys(("claim", "beat"), time.monotonic())
             self.registered.set()
             try:
                 await self._database(queue.reclaim_dead, self.id)
@@ -119,6 +127,7 @@ class Runner:
             bell.clear()
             try:
                 await work()
+                self._rounds[name] = time.monotonic()
             except Exception:
                 metrics.RUNNER_ERRORS.labels(name).inc()
                 logger.exception("the runner could not %s", name)

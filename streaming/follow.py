@@ -247,6 +247,7 @@ async def follow(thread_id: str, cursor: int, tick: float) -> AsyncGenerator[lis
             known = watched.last
             batch = None if behind else watched.after(cursor)
             if batch is None:
+                metrics.LOG_READS.inc()
                 batch = await read(thread_id, cursor)
                 behind = journal.is_full(batch)
             if batch:

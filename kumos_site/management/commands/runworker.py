@@ -7,15 +7,16 @@ from __future__ import annotations
 import asyncio
 import signal
 from argparse import ArgumentParser
+from contextlib import ExitStack
 from typing import Any
 
 from channels.db import database_sync_to_async
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from assistants import bell, layer
-from kumos_site import drain, spool
+from kumos_site import drain, health, probes, spool
 from kumos_site.tables import missing_migrations
 from runs.engine import Engine
 
@@ -32,7 +33,13 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
         layer.one_of_several()
-        with spool.occupy(settings.FILE_UPLOAD_TEMP_DIR):
+        with ExitStack() as stack:
+            stack.enter_context(spool.occupy(settings.FILE_UPLOAD_TEMP_DIR))
+            if settings.KUMOS_PROBE_PORT is not None:
+                try:
+                    stack.enter_context(probes.listening(settings.KUMOS_PROBE_HOST, settings.KUMOS_PROBE_PORT))
+                except OSError as error:
+                    raise CommandError(f"KUMOS_PROBE_PORT={settings.KUMOS_PROBE_PORT}: {error}") from None
             asyncio.run(self.work())
         self.say("Kumos worker has stopped.")
 
@@ -41,6 +48,7 @@ class Command(BaseCommand):
         loop = asyncio.get_running_loop()
         bell.attach(loop)
         engine = Engine()
+        health.attach(engine)
 
         def asked_to_stop() -> None:
             if drain.begun.is_set():
