@@ -1,0 +1,107 @@
+"""F7: PostgreSQL is killed, restarted, throws everybody out, refuses, and breaks connections in the middle of commits.
+
+Clients make their runs with one Idempotency-Key for all tries, so what became of a request whose answer they never got
+is settled: no run is lost, and none is made twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import psycopg
+import pytest
+
+from tests.chaos.rig import Plan, Rig, conduct
+
+pytestmark = pytest.mark.chaos
+
+OUTAGE = (500, 503)
+"""500 is for a commit of which nobody knows whether it happened."""
+EVERYBODY = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = 'kumos'
+"""
+
+
+async def kill(rig: Rig) -> None:
+    assert rig.postgres is not None
+    await asyncio.to_thread(rig.postgres.kill)
+    await rig.injector.rest(0, 1)
+    await asyncio.to_thread(rig.postgres.start)
+
+
+async def restart(rig: Rig) -> None:
+    assert rig.postgres is not None
+    await asyncio.to_thread(rig.postgres.restart)
+
+
+async def throw_out(rig: Rig) -> None:
+    assert rig.postgres is not None
+
+    def terminate(address: str) -> None:
+        with psycopg.connect(address, autocommit=True) as connection:
+            connection.execute(EVERYBODY)
+
+    await asyncio.to_thread(terminate, rig.postgres.admin_url)
+
+
+async def cut(rig: Rig) -> None:
+    """Every connection, with whatever is on its way: questions, answers, commits."""
+    rig.proxies["postgresql"].reset()
+
+
+async def refuse(rig: Rig) -> None:
+    rig.proxies["postgresql"].refuse()
+    rig.proxies["postgresql"].reset()
+    await rig.injector.rest(0.5, 3)
+    await rig.proxies["postgresql"].accept()
+
+
+FAULTS: dict[str, Callable[[Rig], Awaitable[None]]] = {
+    "killed": kill,
+    "cut": cut,
+    "backends terminated": throw_out,
+    "restarted": restart,
+    "refuses": refuse,
+}
+
+
+@pytest.mark.parametrize(
+    ("runs", "faults", "pause"),
+    [(60, 6, (0.3, 0.8)), pytest.param(1000, 100, (0.5, 3.0), marks=pytest.mark.slow)],
+    ids=["short", "full"],
+)
+def test_f7_postgresql_in_trouble(runs: int, faults: int, pause: tuple[float, float]) -> None:
+    async def scenario(rig: Rig) -> None:
+        load = rig.load(runs, at_once=16, model="seeded:60:40", sdk_every=0)  # the SDK sends no key
+        names = [*FAULTS] * (faults // len(FAULTS) + 1)
+        rig.injector.chance.shuffle(names)
+
+        async def trouble() -> None:
+            name = names.pop()
+            rig.injector.note(f"postgresql {name}")
+            await FAULTS[name](rig)
+
+        async with rig.working(load) as work:
+            await rig.injector.repeat(faults, pause, trouble, while_true=lambda: not work.done())
+        prompts = Counter(row["prompt"] for row in await asyncio.to_thread(rig.database.rows, ASKED))
+        assert prompts == Counter(accepted.prompt for accepted in load.accepted), "made twice, or not at all"
+
+    plan = Plan(
+        "F7",
+        "postgresql",
+        web=2,
+        runners=2,
+        redis=True,
+        proxied=frozenset({"postgresql"}),
+        refusals=OUTAGE,
+        errors=True,
+        attempts=3,
+    )
+    conduct(plan, scenario, bites=lambda row: row.injections >= min(faults, 6))
+
+
+ASKED = """
+SELECT (content #>> '{0,text,value}') AS prompt FROM assistants_message WHERE role = 'user'
+"""

@@ -1,0 +1,78 @@
+"""F8: the SQLite file is locked by somebody else, its disk is full, its checkpoints starve: requests are refused with
+503 meanwhile, runs wait or go on later, and the file stays whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+
+import pytest
+
+from tests.chaos.databases import Sqlite
+from tests.chaos.rig import Plan, Rig, conduct
+
+pytestmark = pytest.mark.chaos
+
+
+def connected(rig: Rig) -> sqlite3.Connection:
+    assert isinstance(rig.database, Sqlite)
+    return sqlite3.connect(rig.database.path, timeout=30, isolation_level=None, check_same_thread=False)
+
+
+async def lock(rig: Rig, seconds: tuple[float, float]) -> None:
+    with closing(await asyncio.to_thread(connected, rig)) as connection:
+        await asyncio.to_thread(connection.execute, "BEGIN IMMEDIATE")
+        await rig.injector.rest(*seconds)
+        connection.execute("ROLLBACK")
+
+
+async def fill_the_disk(rig: Rig, seconds: tuple[float, float]) -> None:
+    """No file of the server may grow, and none beyond its first kilobytes be written, as if the disk were full."""
+    (server,) = rig.fleet.servers
+    before = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (16_384, before[1]))
+    await rig.injector.rest(*seconds)
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, before)
+
+
+async def starve(rig: Rig, seconds: tuple[float, float]) -> None:
+    """A reader in the middle of a transaction: the log cannot be taken over into the file, and grows."""
+    with closing(await asyncio.to_thread(connected, rig)) as connection:
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM runs_run").fetchall()
+        await rig.injector.rest(*seconds)
+        connection.execute("COMMIT")
+
+
+FAULTS: dict[str, Callable[[Rig, tuple[float, float]], Awaitable[None]]] = {
+    "locked": lock,
+    "full": fill_the_disk,
+    "starved": starve,
+}
+
+
+@pytest.mark.parametrize(
+    ("runs", "faults", "seconds"),
+    [(40, 4, (0.5, 2.0)), pytest.param(300, 60, (1.0, 8.0), marks=pytest.mark.slow)],
+    ids=["short", "full"],
+)
+def test_f8_sqlite_in_trouble(runs: int, faults: int, seconds: tuple[float, float]) -> None:
+    async def scenario(rig: Rig) -> None:
+        load = rig.load(runs, at_once=12, model="seeded:60:30", sdk_every=0)
+        names = [*FAULTS] * (faults // len(FAULTS) + 1)
+        rig.injector.chance.shuffle(names)
+
+        async def trouble() -> None:
+            name = names.pop()
+            rig.injector.note(f"sqlite {name}")
+            await FAULTS[name](rig, seconds)
+
+        async with rig.working(load) as work:
+            await rig.injector.repeat(faults, (0.3, 1.0), trouble, while_true=lambda: not work.done())
+
+    plan = Plan("F8", "sqlite", refusals=(503,), errors=True, attempts=3, settings={"KUMOS_RUN_SECONDS": "120"})
+    conduct(plan, scenario, bites=lambda row: row.injections >= 4)

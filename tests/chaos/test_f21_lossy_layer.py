@@ -1,0 +1,57 @@
+"""F21: a channel layer that drops 30 %, doubles 10 %, delays by up to half a second and so swaps: no stream is wrong.
+
+F24: one that brings nothing at all. Everything is found by looking into the database, within a second or so.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaos.rig import Plan, Rig, conduct
+
+pytestmark = pytest.mark.chaos
+
+
+def plan_of(test: str, database: str, *, drop: float, double: float, delay: float) -> Plan:
+    """One process with its layer in memory, or several around Redis."""
+    settings = {"DJANGO_SETTINGS_MODULE": "tests.chaos.lossy_settings"}
+    settings |= {"CHAOS_DROP": str(drop), "CHAOS_DOUBLE": str(double), "CHAOS_DELAY": str(delay)}
+    if database == "sqlite":
+        return Plan(test, database, settings=settings)
+    return Plan(test, database, web=2, runners=2, redis=True, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("database", "runs"),
+    [
+        ("postgresql", 60),
+        pytest.param("postgresql", 1000, marks=pytest.mark.slow),
+        pytest.param("sqlite", 1000, marks=pytest.mark.slow),
+    ],
+    ids=["short-postgresql", "full-postgresql", "full-sqlite"],
+)
+def test_f21_bells_are_lost_doubled_late_and_in_disorder(database: str, runs: int) -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.injector.note("lossy layer")
+        async with rig.working(rig.load(runs, at_once=20, model="seeded:40:40")):
+            pass
+
+    conduct(plan_of("F21", database, drop=0.3, double=0.1, delay=0.3), scenario)
+
+
+@pytest.mark.parametrize(
+    ("database", "runs"),
+    [
+        ("sqlite", 40),
+        pytest.param("sqlite", 200, marks=pytest.mark.slow),
+        pytest.param("postgresql", 200, marks=pytest.mark.slow),
+    ],
+    ids=["short-sqlite", "full-sqlite", "full-postgresql"],
+)
+def test_f24_no_bell_ever_rings(database: str, runs: int) -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.injector.note("silent layer")
+        async with rig.working(rig.load(runs, at_once=16, model="seeded:40:40")):
+            pass
+
+    conduct(plan_of("F24", database, drop=1.0, double=0.0, delay=0.0), scenario)
