@@ -36,6 +36,7 @@ import random
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -101,6 +102,7 @@ class Call:
     headers: dict[str, str]
     aborted: bool = False
     ended: bool = False
+    ended_at: float = 0.0
 
     @property
     def prompt(self) -> str:
@@ -139,9 +141,16 @@ class Upstream:
         return sum(not call.ended for call in self.calls)
 
     def counts(self) -> dict[str, Any]:
-        """What `GET /control` answers. `prompts`: how many calls there were for each."""
+        """What `GET /control` answers. `prompts`: how many calls there were for each; `ends`: when the last ended."""
         prompts = Counter(call.prompt for call in self.calls)
-        return {"calls": len(self.calls), "aborted": self.aborted, "open": self.open, "prompts": prompts}
+        ends = {call.prompt: call.ended_at for call in self.calls if call.ended}
+        return {
+            "calls": len(self.calls),
+            "aborted": self.aborted,
+            "open": self.open,
+            "prompts": prompts,
+            "ends": ends,
+        }
 
     def queue(self, *modes: str) -> None:
         """Modes of the next calls, one each, whatever model they ask for."""
@@ -215,7 +224,7 @@ class Upstream:
         finally:
             with self.changed:
                 if call:
-                    call.ended = True
+                    call.ended, call.ended_at = True, time.time()
                 self.changed.notify_all()
             writer.close()
             with suppress(OSError, asyncio.CancelledError):

@@ -25,7 +25,6 @@ from tests.chaos.report import Row, markdown, row_of
 from tests.chaos.subscribers import TERMINAL
 from tests.chaos.upstreams import IDLE_SECONDS, expected
 
-LATE_SECONDS = 15.0
 LEAK = 5
 """More files or threads than this are a leak."""
 MEMORY = 1.10
@@ -66,6 +65,8 @@ def violations_of(evidence: Evidence) -> Iterator[Violation]:
     yield from told(evidence)
     yield from answers(evidence)
     yield from upstream(evidence)
+    yield from owed(evidence)
+    yield from cancels(evidence)
     yield from strangers(evidence)
     yield from leaks(evidence)
     for fault in evidence.faults:
@@ -96,11 +97,57 @@ def end_of(evidence: Evidence, run: RunStory) -> Iterator[Violation]:
     if names != [f"thread.run.{status}"]:
         yield Violation("I2", "doubled", f"{run.id} is {status}, its log says {names}")
         return
-    if run.terminals[0]["created_at"] > run.row["expires_at"] + LATE_SECONDS:
-        yield Violation("I1", "lost", f"{run.id} ended too late")
+    moment, due = evidence.ended_at(run), run.row["expires_at"]
+    if moment > due + evidence.about.late_seconds:
+        yield Violation("I1", "lost", f"{run.id} ended {moment - due:.1f} s after its time")
+    if status == "expired" and moment < due:
+        yield Violation("I1", "lost", f"{run.id} expired {due - moment:.1f} s before its time")
     after = [event["name"] for event in run.events if event["seq"] > run.terminals[0]["seq"]]
     if after:
         yield Violation("I6", "stale", f"{run.id} goes on after its end: {after}")
+
+
+def owed(evidence: Evidence) -> Iterator[Violation]:
+    """Runs of which the test says how they must end."""
+    for line in evidence.lines["owed"]:
+        for run in evidence.by_prompt(line["prompt"]):
+            if not run.terminals:
+                continue  # `end_of` complains
+            error = json.loads(run.terminals[-1]["data"]).get("last_error") or {}
+            incomplete = [json.loads(e["data"]) for e in run.events if e["name"] == "thread.message.incomplete"]
+            is_so = {
+                "status": run.row["status"],
+                "code": error.get("code"),
+                "calls": evidence.about.calls.get(run.prompt, 0),
+                "reason": (incomplete[-1].get("incomplete_details") or {}).get("reason") if incomplete else None,
+            }
+            if not any(event["name"] == "thread.message.created" for event in run.events):
+                del is_so["reason"]  # its time was over before it came to speak
+            wrong = {name: is_so[name] for name in is_so if name in line and line[name] != is_so[name]}
+            if wrong:
+                wanted = {name: line[name] for name in wrong}
+                yield Violation("I2", "wrong", f"{run.id} by {run.row['model']} ended with {wrong} instead of {wanted}")
+
+
+def cancels(evidence: Evidence) -> Iterator[Violation]:
+    """A cancel that was accepted was the only one, and the run is cancelled; one that was refused came too late."""
+    answered: dict[str, list[int]] = defaultdict(list)
+    for line in evidence.lines["cancel"]:
+        answered[line["run"]].append(line["status"])
+    limit = evidence.about.hang_up_seconds
+    for id, statuses in answered.items():
+        run = evidence.runs.get(id)
+        if run is None:
+            continue  # `accepted_runs` complains
+        if statuses.count(200) > 1:
+            yield Violation("I2", "doubled", f"{statuses.count(200)} cancels of {id} were accepted")
+        if 200 in statuses and run.row["status"] != "cancelled":
+            yield Violation("I2", "wrong", f"a cancel of {id} was accepted, and it is {run.row['status']}")
+        if statuses and 200 not in statuses and run.row["status"] == "cancelled" and set(statuses) == {400}:
+            yield Violation("I2", "wrong", f"each cancel of {id} was refused, and it is cancelled")
+        open_seconds = evidence.about.hung_up.get(run.prompt, 0.0) - evidence.ended_at(run) if run.terminals else 0.0
+        if limit is not None and open_seconds > limit:
+            yield Violation("I10", "stale", f"the call for {id} was open {open_seconds:.1f} s after it was cancelled")
 
 
 def last_error(run: RunStory) -> str:

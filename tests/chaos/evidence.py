@@ -31,6 +31,12 @@ class Terms:
     """Take-overs count from the last start of a server, not from the last sign of life of the run."""
     compacted: bool = False
     """Whether deltas may have gone from the log meanwhile."""
+    late_seconds: float = 15.0
+    """How long after its time a run may end (I1)."""
+    hang_up_seconds: float | None = None
+    """How long after the end of a run that was cancelled its call of the upstream may be open; None: not looked at."""
+    clocks: bool = True
+    """Whether the times in the log are right. Where a server's clock is wrong, those of the readers count."""
     memory: bool = False
     """Whether the servers lived through the test, so that their memory means something."""
 
@@ -45,6 +51,8 @@ class About(Terms):
     seconds: float = 0.0
     calls: Mapping[str, int] = field(default_factory=dict)
     """Calls of the upstream by prompt."""
+    hung_up: Mapping[str, float] = field(default_factory=dict)
+    """When the last of them ended, in seconds since the epoch."""
     open_seconds: float = 0.0
     """How long after the end calls of the upstream stayed open."""
 
@@ -118,6 +126,19 @@ class Evidence:
                 seen.events.append((seen.opened[-1], line["t"], line["id"], line["name"], line["sha"]))
             case "end":
                 seen.ends.append(line["how"])
+
+    def ended_at(self, run: RunStory) -> float:
+        """When the run's end was written, or, where clocks are wrong, when somebody saw it first."""
+        if self.about.clocks:
+            return float(run.terminals[0]["created_at"])
+        seen = [
+            came
+            for subscription in self.subscriptions.values()
+            if subscription.run == run.id
+            for _, came, _, name, _ in subscription.events
+            if name in TERMINAL
+        ]
+        return min(seen, default=run.row["expires_at"])
 
     def by_prompt(self, prompt: str) -> list[RunStory]:
         return [run for run in self.runs.values() if run.prompt == prompt]

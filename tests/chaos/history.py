@@ -11,6 +11,9 @@ Lines of `history.jsonl` are objects with `t` (seconds since the epoch), `kind` 
     end       who, how                                        of a connection: "done", "clean" (without done), "lost"
                                                               (transport error), "left" (by the client), "error", "odd"
     told      prompt, status, sha                             what a driver with the official SDK ended with
+    owed      prompt, status, code, calls, reason             how the run must end: status, last_error.code, how many
+                                                              calls of the upstream, why its open message is incomplete
+    cancel    prompt, run, status                             a cancel was answered
     fault     what, …                                         the injector did something
     stranger  path, status, found                             what the other tenant saw
     process   name, pid, when, files, threads, memory         a server, when it was "ready" and at the "end"

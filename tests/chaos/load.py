@@ -57,6 +57,9 @@ class Load:
     """Each so manieth run is made and read with the official SDK; 0 for none."""
     posted_every: int = 3
     """Each so manieth of the others is made with `stream: true`."""
+    pace: float = 0.0
+    """Runs that are begun a second; 0: as soon as one of the others is through."""
+    patience: float = PATIENCE_SECONDS
     mark: str = "run"
     """With what its prompts begin."""
     body: dict[str, Any] = field(default_factory=dict)
@@ -76,12 +79,14 @@ class Load:
         slots = asyncio.Semaphore(self.at_once)
 
         async def one(number: int) -> None:
-            async with slots, asyncio.timeout(PATIENCE_SECONDS):
+            async with slots, asyncio.timeout(self.patience):
                 await self.one(number)
 
         async with asyncio.TaskGroup() as group:
             for number in range(self.runs):
                 group.create_task(one(number))
+                if self.pace:
+                    await asyncio.sleep(1 / self.pace)
 
     async def one(self, number: int) -> None:
         """One run with its readers, from its creation to its end."""

@@ -43,6 +43,7 @@ class Row:
     stall: tuple[float, float, float]
     seconds: float
     bound: float
+    cancel: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 TITLES = {
@@ -66,6 +67,7 @@ TITLES = {
     "stall": "Stall p50/p95/max (s)",
     "seconds": "Took (s)",
     "bound": "3/N",
+    "cancel": "Cancel p50/p95/max (s)",
 }
 
 
@@ -89,6 +91,7 @@ def row_of(evidence: Evidence, counts: Mapping[str, int], violations: int) -> Ro
         stall=spread(list(stalls(evidence))),
         seconds=round(about.seconds, 1),
         bound=round(3 / runs, 5) if runs else 1.0,
+        cancel=spread(list(cancels(evidence))),
     )
 
 
@@ -124,6 +127,14 @@ def stalls(evidence: Evidence) -> Iterable[float]:
         delays = [came - stored[id] for opened, came, id, _, _ in seen.events if opened < stored.get(id, 0.0)]
         if delays:
             yield max(delays)
+
+
+def cancels(evidence: Evidence) -> Iterable[float]:
+    """From the answer to a cancel to the run's end, for those that were still to be ended by a worker."""
+    for line in evidence.lines["cancel"]:
+        run = evidence.runs.get(line["run"])
+        if line["status"] == 200 and run is not None and run.terminals:
+            yield max(run.terminals[-1]["created_at"] - line["t"], 0.0)
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:

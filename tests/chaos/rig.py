@@ -29,7 +29,7 @@ from tests.chaos.databases import Database, Postgresql, Sqlite, tables
 from tests.chaos.evidence import About, Terms
 from tests.chaos.history import ABOUT, TABLES, History
 from tests.chaos.injector import Injector
-from tests.chaos.load import Load, look_around
+from tests.chaos.load import Accepted, Load, look_around
 from tests.chaos.proxy import Proxy
 from tests.chaos.report import Row
 from tests.chaos.servers import Fleet, Server, own_environment
@@ -117,9 +117,20 @@ class Rig:
                 return sorted(busy, key=lambda server: pids.index(server.pid))
             await asyncio.sleep(0.05)
 
-    async def warm_up(self, runs: int = 6) -> None:
-        """A little work, so that what the servers use afterwards is what they use at rest."""
-        await self.load(runs, at_once=3, model="seeded:20:100", mark="warm").work()
+    def owing(self, status: str, code: str | None = None, **more: object) -> Callable[[Accepted], None]:
+        """For `Load.after_accept`: how its runs must end (`owed` in history.py)."""
+
+        def write(accepted: Accepted) -> None:
+            self.history.write("owed", prompt=accepted.prompt, status=status, code=code, **more)
+
+        return write
+
+    async def warm_up(self, runs: int = 6, at_once: int = 3) -> None:
+        """A little work, so that what the servers use afterwards is what they use at rest.
+
+        `at_once` as the test itself: threads and their connections to the database come with it, and stay.
+        """
+        await self.load(runs, at_once=at_once, model="seeded:20:100", mark="warm", cuts=0).work()
         await self.quiet()
         for server in self.fleet.servers:
             server.measure("warm")
@@ -151,7 +162,7 @@ class Rig:
         for server in self.fleet.servers:
             if server.alive:
                 server.measure("end")
-        calls = (await self.upstream.counts())["prompts"]
+        counts = await self.upstream.counts()
         plan = self.plan
         about = About(
             plan.test,
@@ -159,7 +170,8 @@ class Rig:
             plan.seed,
             **{term.name: getattr(plan, term.name) for term in fields(Terms)},
             seconds=seconds,
-            calls=calls,
+            calls=counts["prompts"],
+            hung_up=counts["ends"],
             open_seconds=open_seconds,
         )
         self.history.note(ABOUT, asdict(about))

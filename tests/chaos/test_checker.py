@@ -70,6 +70,8 @@ def good() -> Story:
         {"kind": "fault", "what": "kill", "name": "serve"},
         {"kind": "fault", "what": "start", "name": "serve"},
         {"kind": "told", "prompt": "Hello 1", "run": "run_1", "status": "completed", "sha": digest(text)},
+        {"kind": "owed", "prompt": "Hello 1", "status": "completed", "code": None, "calls": 2, "reason": None},
+        {"kind": "cancel", "prompt": "Hello 1", "run": "run_1", "status": 400},
         {"kind": "stranger", "path": "/v1/threads/thread_1", "status": 404, "found": 0},
         {"kind": "stranger", "path": "/v1/assistants", "status": 200, "found": 0},
         {"kind": "process", "name": "serve", "pid": 1, "when": "warm", "files": 20, "threads": 9, "memory": 100},
@@ -83,7 +85,17 @@ def good() -> Story:
             lines.append({"kind": "open", "who": who, "after": after})
             lines += [{"kind": "event", "who": who, **event} for event in part]
             lines.append({"kind": "end", "who": who, "how": "done" if part[-1]["id"] == len(seen) else "left"})
-    about = About("F0", "sqlite", 7, memory=True, calls={"Hello 1": 2}, open_seconds=0.1)
+    end = events[-1]["created_at"]
+    about = About(
+        "F0",
+        "sqlite",
+        7,
+        memory=True,
+        hang_up_seconds=1.0,
+        calls={"Hello 1": 2},
+        hung_up={"Hello 1": end + 0.5},
+        open_seconds=0.1,
+    )
     return {
         "about": asdict(about),
         "tables": {
@@ -175,6 +187,49 @@ def append(story: Story, name: str, data: dict[str, Any]) -> None:
 
 def ended_twice(story: Story) -> None:
     append(story, "thread.run.completed", {"id": "run_1", "last_error": None})
+
+
+def ended_otherwise(story: Story, status: str) -> None:
+    story["tables"]["runs"][0]["status"] = status
+    events_of(story, "thread.run.completed")[0]["name"] = f"thread.run.{status}"
+    story["about"]["ends"] = [status]
+    for line in [*lines_of(story, "event"), *lines_of(story, "told")]:
+        line.update({"name": f"thread.run.{status}"} if line.get("name") == "thread.run.completed" else {})
+
+
+def run_expired_early(story: Story) -> None:
+    ended_otherwise(story, "expired")
+
+
+def run_ended_with_another_error(story: Story) -> None:
+    lines_of(story, "owed")[0]["code"] = "rate_limit_exceeded"
+
+
+def model_was_not_asked_again(story: Story) -> None:
+    lines_of(story, "owed")[0]["calls"] = 3
+
+
+def message_says_another_reason(story: Story) -> None:
+    lines_of(story, "owed")[0]["reason"] = "run_expired"
+
+
+def cancel_did_nothing(story: Story) -> None:
+    lines_of(story, "cancel")[0]["status"] = 200
+
+
+def two_cancels_were_accepted(story: Story) -> None:
+    ended_otherwise(story, "cancelled")
+    line = lines_of(story, "cancel")[0]
+    line["status"] = 200
+    story["lines"].append(copy.deepcopy(line))
+
+
+def cancel_was_refused_and_happened(story: Story) -> None:
+    ended_otherwise(story, "cancelled")
+
+
+def nobody_hung_up(story: Story) -> None:
+    story["about"]["hung_up"]["Hello 1"] += 1.0
 
 
 def number_is_missing(story: Story) -> None:
@@ -277,6 +332,7 @@ def zombie_opened(story: Story) -> None:
 
 def model_was_asked_too_often(story: Story) -> None:
     story["about"]["calls"] = {"Hello 1": 3}
+    lines_of(story, "owed")[0]["calls"] = 3
 
 
 def call_stayed_open(story: Story) -> None:
@@ -308,7 +364,9 @@ def request_was_answered_with_500(story: Story) -> None:
     [
         *(("I1", one) for one in (run_is_gone, streamed_run_is_gone, run_never_ended, run_ended_late, run_failed)),
         ("I1", database_is_damaged),
-        *(("I2", one) for one in (status_is_another, ended_twice)),
+        ("I1", run_expired_early),
+        *(("I2", one) for one in (status_is_another, ended_twice, run_ended_with_another_error)),
+        *(("I2", one) for one in (model_was_not_asked_again, message_says_another_reason, cancel_did_nothing)),
         *(("I3", one) for one in (number_is_missing, number_was_never_used)),
         ("I3", number_is_beyond_the_last),
         *(("I4", one) for one in (event_was_missed, event_came_twice, events_came_in_disorder, event_was_another)),
@@ -319,7 +377,7 @@ def request_was_answered_with_500(story: Story) -> None:
         *(("I8", one) for one in (stream_ended_without_done, stream_ended_with_an_error, frame_was_odd)),
         ("I8", end_was_never_seen),
         *(("I9", one) for one in (zombie_spoke, zombie_opened)),
-        *(("I10", one) for one in (model_was_asked_too_often, call_stayed_open)),
+        *(("I10", one) for one in (model_was_asked_too_often, call_stayed_open, nobody_hung_up)),
         *(("I11", one) for one in (stranger_saw_a_thread, stranger_found_something)),
         *(("I12", one) for one in (files_leak, memory_leaks)),
         ("5xx", request_was_answered_with_500),
@@ -329,6 +387,23 @@ def test_the_checker_sees(invariant: str, corrupt: Callable[[Story], None], tmp_
     story = good()
     corrupt(story)
     assert invariant in found(story, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("corrupt", "words"),
+    [(two_cancels_were_accepted, "were accepted"), (cancel_was_refused_and_happened, "was refused")],
+)
+def test_the_checker_tells_of_cancels(corrupt: Callable[[Story], None], words: str, tmp_path: Path) -> None:
+    """They come with an end that this history owes not, so their words are looked for."""
+    story = good()
+    corrupt(story)
+    assert any(words in violation.text for violation in check(keep(story, tmp_path))[1])
+
+
+def clock_is_an_hour_ahead(story: Story) -> None:
+    for event in story["tables"]["events"]:
+        event["created_at"] += 3600
+    story["about"]["hung_up"] = {}
 
 
 def deltas_are_gone(story: Story) -> None:
@@ -344,6 +419,9 @@ def deltas_are_gone(story: Story) -> None:
         ({"refusals": [500]}, request_was_answered_with_500),
         ({"attempts": 2}, model_was_asked_too_often),
         ({"memory": False}, memory_leaks),
+        ({"hang_up_seconds": None}, nobody_hung_up),
+        ({"late_seconds": 100.0}, run_ended_late),
+        ({"clocks": False}, clock_is_an_hour_ahead),
         ({"compacted": True}, deltas_are_gone),
     ],
 )
