@@ -115,7 +115,9 @@ async def until_the_runner_is(word: str) -> tuple[int, Any]:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_runner_that_ended_is_not_ready(settings: Settings, tmp_path: Path) -> None:
+    """At once: its silence would be noticed a lease later."""
     settings.DATA_DIR = tmp_path
+    settings.KUMOS_LEASE_SECONDS = 1000
 
     async def work(engine: Engine) -> None:
         assert (await until_the_runner_is("starting"))[0] == 503
