@@ -17,6 +17,8 @@ from tests.chaos.wire import Address, Lost, Response, opened
 TERMINAL = tuple(f"thread.run.{end}" for end in ("completed", "failed", "cancelled", "expired", "incomplete"))
 AGAIN_SECONDS = (0.05, 0.3)
 """How soon a reader that lost its connection tries again."""
+WAITING_SECONDS = (0.5, 1.0)
+"""The same where nothing was lost: the run waits for its client, and a reader that asks all the time is only a load."""
 FIELDS = {"id", "event", "data"}
 
 
@@ -59,7 +61,7 @@ class Subscriber:
             with suppress(Lost):
                 await self.connect()
             if not self.ended:
-                await asyncio.sleep(self.chance.uniform(*AGAIN_SECONDS))
+                await asyncio.sleep(self.chance.uniform(*(WAITING_SECONDS if self.waits else AGAIN_SECONDS)))
 
     async def connect(self) -> None:
         """One connection. Raises Lost where there was none."""
@@ -118,6 +120,7 @@ class Subscriber:
         if name == "error":
             self.failed = True
             return False
+        self.waits = False
         self.last = int(fields.get("id", "0"))
         self.names.append(name)
         sha = hashlib.sha256(fields.get("data", "").encode()).hexdigest()[:16]

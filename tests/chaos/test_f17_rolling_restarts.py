@@ -1,0 +1,47 @@
+"""F17: all processes are stopped and started again, one after the other, as for an update, while runs come in: none
+fails, none counts as crashed, and clients see nothing but connections that they open again.
+"""
+
+from __future__ import annotations
+
+import signal
+from itertools import cycle
+
+import pytest
+
+from tests.chaos.rig import Plan, Rig, conduct
+
+pytestmark = pytest.mark.chaos
+
+STOP_SECONDS = 30.0
+
+
+@pytest.mark.parametrize(
+    ("database", "runs", "restarts"),
+    [
+        ("sqlite", 60, 4),
+        pytest.param("sqlite", 1500, 30, marks=pytest.mark.slow),
+        pytest.param("postgresql", 1500, 30, marks=pytest.mark.slow),
+    ],
+    ids=["sqlite-short", "sqlite-full", "postgresql-full"],
+)
+def test_f17_processes_are_restarted_in_turn(database: str, runs: int, restarts: int) -> None:
+    async def scenario(rig: Rig) -> None:
+        # As many at a time as ten a second need; longer than a drain waits, so that some are handed back.
+        load = rig.load(runs, at_once=20, pace=10, model="seeded:40:20", subscribers=2)
+        turns = cycle([server for pair in zip(rig.fleet.runners, rig.fleet.web, strict=True) for server in pair])
+
+        async def restart() -> None:
+            server = next(turns)
+            server.send(signal.SIGTERM)
+            assert await server.gone(STOP_SECONDS) == 0
+            await server.start()
+
+        async with rig.working(load) as work:
+            await rig.injector.repeat(restarts, (0.1, 0.3), restart, while_true=lambda: not work.done())
+
+    # A lease so long that no load of the machine ends it: what is handed back needs none to end.
+    settings = {"KUMOS_DRAIN_SECONDS": "1", "KUMOS_LEASE_SECONDS": "30"}
+    plan = Plan("F17", database, web=2, runners=2, redis=database == "postgresql", settings=settings)
+    row = conduct(plan, scenario, bites=lambda row: row.injections >= 2)
+    assert row.take_overs == 0, "a run that was handed back counts as crashed"
