@@ -26,6 +26,8 @@ class Fault:
     rate: float = 0.0
     """Bytes a second, per connection and direction; 0 is no limit."""
     hole: bool = False
+    mute: bool = False
+    """What the target answers is swallowed: what it was asked for happens, and nobody learns of it."""
 
 
 CLEAR = Fault()
@@ -85,7 +87,7 @@ class Proxy:
             self._pipes[task].append(target_writer)
             async with asyncio.TaskGroup() as pumps:
                 pumps.create_task(self._pump(reader, target_writer))
-                pumps.create_task(self._pump(target_reader, writer))
+                pumps.create_task(self._pump(target_reader, writer, answers=True))
         except (OSError, ExceptionGroup, asyncio.CancelledError):
             pass
         finally:
@@ -94,16 +96,19 @@ class Proxy:
                 with suppress(OSError, asyncio.CancelledError):
                     await end.wait_closed()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False) -> None:
         while data := await reader.read(65536):
-            while data and not self.fault.hole:
+            while data and not self._swallows(answers):
                 fault = self.fault
                 piece, data = data[: fault.slice], data[fault.slice :]
                 pause = fault.latency + (len(piece) / fault.rate if fault.rate else 0)
                 if pause:
                     await asyncio.sleep(pause)
-                if not self.fault.hole:
+                if not self._swallows(answers):
                     writer.write(piece)
                     await writer.drain()
-        if not self.fault.hole and writer.can_write_eof():
+        if not self._swallows(answers) and writer.can_write_eof():
             writer.write_eof()
+
+    def _swallows(self, answers: bool) -> bool:
+        return self.fault.hole or (answers and self.fault.mute)

@@ -104,6 +104,34 @@ def test_a_hole_swallows_what_comes_and_tells_nobody() -> None:
     with_proxy(work)
 
 
+def test_a_mute_proxy_asks_and_swallows_the_answer() -> None:
+    async def main() -> None:
+        asked = asyncio.Event()
+
+        async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            assert await reader.readline() == b"COMMIT\n"
+            writer.write(b"done\n")
+            asked.set()
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(hear, "127.0.0.1", 0)
+        async with server, Proxy(server.sockets[0].getsockname()) as proxy:
+            proxy.fault = Fault(mute=True)
+            reader, writer = await asyncio.open_connection(*proxy.address)
+            writer.write(b"COMMIT\n")
+            await asked.wait()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await reader.readline()
+            proxy.reset()
+            with pytest.raises(ConnectionError):
+                await reader.readline()
+            writer.close()
+
+    asyncio.run(main())
+
+
 def test_a_target_that_is_not_there_is_a_loss() -> None:
     async def work(proxy: Proxy) -> None:
         proxy.target = ("127.0.0.1", 1)
