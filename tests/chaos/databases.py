@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
-from contextlib import closing
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -109,3 +112,16 @@ def seconds(moment: Any) -> float:
     if isinstance(moment, str):
         moment = datetime.fromisoformat(moment)
     return float((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+@contextmanager
+def small_disk(place: Path, megabytes: int) -> Iterator[bool]:
+    """A disk of its own at `place`, if we may mount one here: whether we could."""
+    mount, unmount = shutil.which("mount"), shutil.which("umount")
+    command = ["-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "chaos", str(place)]
+    mounted = bool(mount and unmount) and not subprocess.run([str(mount), *command], capture_output=True).returncode
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run([str(unmount), "--lazy", str(place)], check=True)

@@ -25,7 +25,7 @@ from tests.backends import Postgres, Redis
 from tests.chaos import report
 from tests.chaos.beginning import begin
 from tests.chaos.checker import check
-from tests.chaos.databases import Database, Postgresql, Sqlite, tables
+from tests.chaos.databases import Database, Postgresql, Sqlite, small_disk, tables
 from tests.chaos.evidence import About, Terms
 from tests.chaos.history import ABOUT, TABLES, History
 from tests.chaos.injector import Injector
@@ -66,6 +66,8 @@ class Plan(Terms):
     redis: bool = False
     proxied: frozenset[str] = frozenset()
     """Of "web", "upstream", "redis", "postgresql": what is reached through a proxy."""
+    disk: int = 0
+    """The data directory lies on a disk of its own of so many megabytes, where we may mount one (`Rig.has_disk`)."""
     settings: Mapping[str, str] = field(default_factory=dict)
     seed: int = field(default_factory=new_seed)
 
@@ -84,6 +86,7 @@ class Rig:
     postgres: Postgres | None
     redis: Redis | None
     stranger_key: str
+    has_disk: bool = False
 
     @property
     def addresses(self) -> list[Address]:
@@ -215,6 +218,7 @@ async def _play(plan: Plan, scenario: Callable[[Rig], Awaitable[None]], director
     data_dir = directory / "data"
     data_dir.mkdir(parents=True)
     with ExitStack() as backends, History(directory) as history:
+        has_disk = bool(plan.disk) and backends.enter_context(small_disk(data_dir, plan.disk))
         postgres = backends.enter_context(Postgres()) if plan.database == "postgresql" else None
         redis = backends.enter_context(Redis()) if plan.redis else None
         async with AsyncExitStack() as stack:
@@ -253,6 +257,7 @@ async def _play(plan: Plan, scenario: Callable[[Rig], Awaitable[None]], director
                 postgres,
                 redis,
                 stranger_key,
+                has_disk,
             )
             began = time.monotonic()
             await scenario(rig)
