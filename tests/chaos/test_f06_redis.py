@@ -75,14 +75,22 @@ FAULTS: dict[str, Callable[[Rig], Awaitable[None]]] = {
 
 
 @pytest.mark.parametrize(
-    ("runs", "faults", "pause", "away_seconds"),
-    [(60, 6, (0.3, 0.8), 2.0), pytest.param(1000, 80, (1.0, 4.0), 60.0, marks=pytest.mark.slow)],
+    ("runs", "model", "times", "cuts", "pause", "away_seconds"),
+    [
+        (60, "seeded:80:40", 1, 1, (0.3, 0.8), 2.0),
+        pytest.param(1000, "seeded:120:20", 10, 50, (0.5, 2.5), 60.0, marks=pytest.mark.slow),
+    ],
     ids=["short", "full"],
 )
-def test_f6_redis_in_trouble(runs: int, faults: int, pause: tuple[float, float], away_seconds: float) -> None:
+def test_f6_redis_in_trouble(
+    runs: int, model: str, times: int, cuts: int, pause: tuple[float, float], away_seconds: float
+) -> None:
+    """Each fault `times` times, subscribers are cut `cuts` times, and once Redis is away."""
+    names = ([*FAULTS] * times) + ["subscribers cut"] * (cuts - times)
+    faults = len(names)
+
     async def scenario(rig: Rig) -> None:
-        load = rig.load(runs, at_once=16, model="seeded:80:40")
-        names = ([*FAULTS] * faults)[:faults]
+        load = rig.load(runs, at_once=16, model=model)
         rig.injector.chance.shuffle(names)
 
         async def trouble() -> None:

@@ -89,13 +89,16 @@ FAULTS: dict[str, Callable[[Rig], Awaitable[None]]] = {
 
 
 @pytest.mark.parametrize(
-    ("runs", "faults", "pause"),
-    [(60, 7, (0.2, 0.6)), pytest.param(1000, 100, (0.5, 3.0), marks=pytest.mark.slow)],
+    ("runs", "model", "faults", "pause"),
+    [
+        (60, "seeded:60:40", 7, (0.2, 0.6)),
+        pytest.param(1000, "seeded:75:15", 100, (0.5, 2.5), marks=pytest.mark.slow),
+    ],
     ids=["short", "full"],
 )
-def test_f7_postgresql_in_trouble(runs: int, faults: int, pause: tuple[float, float]) -> None:
+def test_f7_postgresql_in_trouble(runs: int, model: str, faults: int, pause: tuple[float, float]) -> None:
     async def scenario(rig: Rig) -> None:
-        load = rig.load(runs, at_once=16, model="seeded:60:40", sdk_every=0)  # the SDK sends no key
+        load = rig.load(runs, at_once=16, model=model, sdk_every=0)  # the SDK sends no key
         names = ([*FAULTS] * faults)[:faults]
         rig.injector.chance.shuffle(names)
 

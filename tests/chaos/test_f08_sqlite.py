@@ -75,13 +75,16 @@ FAULTS: dict[str, Callable[[Rig, tuple[float, float]], Awaitable[None]]] = {
 
 
 @pytest.mark.parametrize(
-    ("runs", "faults", "seconds"),
-    [(40, 4, (0.5, 2.0)), pytest.param(300, 60, (1.0, 8.0), marks=pytest.mark.slow)],
+    ("runs", "model", "faults", "seconds"),
+    [
+        (40, "seeded:60:30", 4, (0.5, 2.0)),
+        pytest.param(400, "seeded:75:15", 60, (1.0, 8.0), marks=pytest.mark.slow),
+    ],
     ids=["short", "full"],
 )
-def test_f8_sqlite_in_trouble(runs: int, faults: int, seconds: tuple[float, float]) -> None:
+def test_f8_sqlite_in_trouble(runs: int, model: str, faults: int, seconds: tuple[float, float]) -> None:
     async def scenario(rig: Rig) -> None:
-        load = rig.load(runs, at_once=12, model="seeded:60:30", sdk_every=0)
+        load = rig.load(runs, at_once=12, model=model, sdk_every=0)
         names = ([*FAULTS] * faults)[:faults]
         rig.injector.chance.shuffle(names)
 
