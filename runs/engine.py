@@ -28,8 +28,10 @@ HAND_OFF_SECONDS = 10.0
 class Engine:
     """`start()` on the loop that is to run it, `stop()` in the end; `hurry()` cuts a stop short."""
 
-    def __init__(self) -> None:
-        self.runner = Runner(settings.KUMOS_RUN_SLOTS)
+    def __init__(self, only: str | None = None) -> None:
+        """`only`: the id of the one run that this process is for (runs/isolation.py)."""
+        self.runner = Runner(settings.KUMOS_RUN_SLOTS if only is None else 1)
+        self._only = only
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self._hurry: asyncio.Task[None] | None = None
@@ -69,8 +71,15 @@ class Engine:
         """Hands back at once, in the midst of a `stop`."""
         self._hurry = asyncio.get_running_loop().create_task(self.runner.drain(0))
 
+    async def over(self) -> None:
+        """Returns when the runner has ended by itself, as it does after the `only` run."""
+        await asyncio.wait(self._tasks[:1])
+
     async def _run(self) -> None:
         """Starts the runner again whenever it fails: one that is silently dead is the worst state."""
+        if self._only is not None:
+            await self.runner.run_alone(self._only)
+            return
         while not self._stopping:
             try:
                 await self.runner.run()

@@ -44,6 +44,7 @@ def claim(worker_id: str, limit: int, working_on: Collection[str] = ()) -> list[
     """Up to `limit` runs for `worker_id`: interrupted ones, then queued ones, oldest first, fair over projects.
 
     The runs it is `working_on` are not interrupted, even if a long pause of the process has let their leases run out.
+    Those on their last chance are not among them: `claim_alone`.
     """
     claimed: list[Run] = []
     for run in [*_interrupted(limit, working_on), *_queued(limit)]:
@@ -69,9 +70,33 @@ def apart(run: Run, done: str) -> Iterator[None]:
 
 
 def _interrupted(limit: int, working_on: Collection[str]) -> list[Run]:
-    over = Q(lease_until=None) | Q(lease_until__lt=shared_now())
-    held = Run.objects.filter(over, status__in=HELD).exclude(pk__in=working_on)
+    held = _abandoned(HELD).exclude(_last_chance(), status=RunStatus.IN_PROGRESS).exclude(pk__in=working_on)
     return list(unlocked(held).order_by("created_at")[:limit])
+
+
+def _abandoned(statuses: Collection[str]) -> QuerySet[Run]:
+    return Run.objects.filter(Q(lease_until=None) | Q(lease_until__lt=shared_now()), status__in=statuses)
+
+
+def _last_chance() -> Q:
+    """Of abandoned runs: those that one more crash would end. A lease that has run out is a crash not yet counted."""
+    counted = settings.KUMOS_CRASH_CAP - 1
+    if counted < 1:
+        return Q(pk__in=())  # they have none
+    return Q(crash_attempts=counted, lease_until=None) | Q(crash_attempts=counted - 1, lease_until__isnull=False)
+
+
+def on_last_chance(limit: int) -> list[str]:
+    """The ids of runs that wait for a process of their own (runs/isolation.py)."""
+    waiting = _abandoned([RunStatus.IN_PROGRESS]).filter(_last_chance()).order_by("created_at")
+    return list(waiting.values_list("pk", flat=True)[:limit])
+
+
+def claim_alone(worker_id: str, run_id: str) -> Run | None:
+    """One of `on_last_chance` for the worker that does nothing else, or None if it is not to be had any more."""
+    with transaction.atomic(savepoint=False):
+        run = unlocked(_abandoned(HELD)).filter(pk=run_id).first()
+        return run and claim_one(run, worker_id)
 
 
 def unlocked(runs: QuerySet[Run]) -> QuerySet[Run]:

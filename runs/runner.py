@@ -11,8 +11,8 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from channels.db import database_sync_to_async
@@ -23,6 +23,7 @@ from assistants.failpoints import failpoint
 from runs import ingest, queue
 from runs.completers.openai_compatible import close_client
 from runs.executor import Executor, Stop
+from runs.isolation import AT_ONCE, Isolation
 from runs.models import Run
 from runs.writer import Writer
 from streaming import retention
@@ -50,6 +51,7 @@ class Runner:
         self.executors: dict[str, Executor] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.file_tasks: dict[asyncio.Task[None], ingest.FileClaim] = {}
+        self.isolation = Isolation()
         self.stopping = False
         self.registered = asyncio.Event()
         self._rounds: dict[str, float] = {}
@@ -78,24 +80,44 @@ class Runner:
 
     async def run(self) -> None:
         """Works until `drain`. What its loops do not survive it raises, and may then be run again."""
-        # The lock file stays open, and locked, until this returns.
+        async with self._registered():
+            await self._database(queue.reclaim_dead, self.id)
+            await self._database(queue.reclaim_files, self.id)
+            async with asyncio.TaskGroup() as loops:
+                loops.create_task(self._every(poll_seconds, self._claim, self._run_bell))
+                loops.create_task(self._every(poll_seconds, self._claim_files, self._file_bell))
+                loops.create_task(self._every(lambda: settings.KUMOS_BEAT_SECONDS, self._beat, self._drained))
+                loops.create_task(self._every(lambda: RECLAIM_SECONDS, self._reclaim, self._drained))
+                loops.create_task(self._every(lambda: settings.KUMOS_SWEEP_SECONDS, self._sweep, self._drained))
+                loops.create_task(self._every(lambda: settings.KUMOS_SWEEP_SECONDS, self._compact, self._drained))
+            # A claim that was under way when the draining began: its runs go back, too.
+            await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+        await self._close()
+
+    async def run_alone(self, run_id: str) -> None:
+        """Works on that run and on nothing else, until it is over or `drain` (runs/isolation.py)."""
+        async with self._registered():
+            run = await self.writer.run(partial(queue.claim_alone, self.id, run_id))
+            if run is not None:
+                self._start(run)
+                beats = asyncio.create_task(self._every(lambda: settings.KUMOS_BEAT_SECONDS, self._beat, self._drained))
+                await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+                self._drained.set()
+                await beats
+        await self._close()
+
+    @asynccontextmanager
+    async def _registered(self) -> AsyncIterator[None]:
+        """The lock file stays open, and locked, for as long: that this worker lives."""
         with await self._database(queue.register, self.id, self.slots):
             self._rounds = dict.fromkeys(("claim", "beat"), time.monotonic())
             self.registered.set()
             try:
-                await self._database(queue.reclaim_dead, self.id)
-                await self._database(queue.reclaim_files, self.id)
-                async with asyncio.TaskGroup() as loops:
-                    loops.create_task(self._every(poll_seconds, self._claim, self._run_bell))
-                    loops.create_task(self._every(poll_seconds, self._claim_files, self._file_bell))
-                    loops.create_task(self._every(lambda: settings.KUMOS_BEAT_SECONDS, self._beat, self._drained))
-                    loops.create_task(self._every(lambda: RECLAIM_SECONDS, self._reclaim, self._drained))
-                    loops.create_task(self._every(lambda: settings.KUMOS_SWEEP_SECONDS, self._sweep, self._drained))
-                    loops.create_task(self._every(lambda: settings.KUMOS_SWEEP_SECONDS, self._compact, self._drained))
-                # A claim that was under way when the draining began: its runs go back, too.
-                await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+                yield
             finally:
                 await self._database(queue.unregister, self.id)
+
+    async def _close(self) -> None:
         await asyncio.to_thread(self.writer.stop)
         await close_client()
 
@@ -112,7 +134,7 @@ class Runner:
         files = dict(self.file_tasks)
         for task in files:
             task.cancel()
-        await asyncio.gather(*self.tasks.values(), *files, return_exceptions=True)
+        await asyncio.gather(*self.tasks.values(), *files, self.isolation.drain(), return_exceptions=True)
         for claim in files.values():
             await self.writer.run(partial(ingest.release, claim))
         self._drained.set()
@@ -148,7 +170,12 @@ class Runner:
             for run in runs:
                 self._start(run)
             if len(runs) < free:
-                return
+                break
+        if not self.stopping and self.isolation.free > 0:
+            # It asks for more than are free: some may have their process already, which takes a moment to claim them.
+            for run_id in await self._database(queue.on_last_chance, 2 * AT_ONCE):
+                if self.isolation.free > 0 and not self.stopping:
+                    self.isolation.start(run_id)
 
     def _start(self, run: Run) -> None:
         executor = self.executors[run.pk] = Executor(run, self.writer)

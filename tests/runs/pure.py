@@ -43,6 +43,12 @@ class PureRun:
         self.lease = "held"
         return "done"
 
+    @property
+    def on_last_chance(self) -> bool:
+        """Nobody has it, and one more crash would end it: it waits for a worker of its own."""
+        abandoned = self.status == "in_progress" and self.lease != "held"
+        return abandoned and self.crashes + (self.lease == "over") == CRASH_CAP - 1
+
     def claimed(self, worker: str, *, fail: bool) -> bool:
         """What a claim makes of it. Whether the worker has it now; `fail` is INTERRUPTED_RUN."""
         if self.overdue:

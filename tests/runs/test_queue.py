@@ -176,13 +176,56 @@ def test_too_many_crashes_end_the_run(atlas: Project, settings: Settings) -> Non
     settings.KUMOS_CRASH_CAP = 3
     (id,) = queued(atlas)
     claim(1)
-    for _ in range(2):
-        run_out(id)
-        assert claim(1) == [id]
+    run_out(id)
+    assert claim(1) == [id]
+    run_out(id)
+    assert queue.claim_alone("worker_alone", id)
     run_out(id)
     assert claim(1) == []
     assert status_of(id) == ("failed", {"code": "server_error", "message": queue.EXHAUSTED})
     assert names(id)[-1] == "thread.run.failed"
+
+
+def test_on_its_last_chance_a_run_is_left_to_a_worker_of_its_own(atlas: Project, settings: Settings) -> None:
+    settings.KUMOS_CRASH_CAP = 3
+    suspect, other = queued(atlas, 2)
+    claim(2)
+    for id in (suspect, other):
+        run_out(id)
+    assert claim(2) == [suspect, other]
+    run_out(suspect)
+    assert claim(2) == []
+    assert queue.on_last_chance(9) == [suspect]
+
+    alone = queue.claim_alone("worker_alone", suspect)
+    assert alone is not None
+    assert (alone.worker_id, alone.crash_attempts) == ("worker_alone", 2)
+    assert queue.on_last_chance(9) == []
+    assert queue.claim_alone("worker_late", suspect) is None
+
+    queue.release(alone)  # handed back, it is on its last chance as before
+    assert claim(2) == []
+    assert queue.on_last_chance(9) == [suspect]
+
+
+def test_on_its_last_chance_a_run_is_cancelled_by_anybody(atlas: Project, settings: Settings) -> None:
+    settings.KUMOS_CRASH_CAP = 2
+    (id,) = queued(atlas)
+    (mine,) = queue.claim("worker_a", 1)
+    transitions.cancel_run(mine)
+    run_out(id)
+    claim(1)
+    assert status_of(id) == ("cancelled", None)
+
+
+def test_with_a_single_life_there_is_no_last_chance(atlas: Project, settings: Settings) -> None:
+    settings.KUMOS_CRASH_CAP = 1
+    (id,) = queued(atlas)
+    claim(1)
+    run_out(id)
+    assert queue.on_last_chance(9) == []
+    assert claim(1) == []
+    assert status_of(id)[0] == "failed"
 
 
 def test_an_interrupted_run_may_be_set_to_fail(atlas: Project, settings: Settings) -> None:

@@ -200,7 +200,8 @@ class Lives(RuleBasedStateMachine):
     def claim(self, worker: str, limit: int) -> None:
         fail = django_settings.INTERRUPTED_RUN == "fail"
         aged = sorted(self.runs, key=lambda id: self.runs[id].age)
-        interrupted = [id for id in aged if self.runs[id].status in HELD and self.runs[id].lease != "held"]
+        abandoned = [id for id in aged if self.runs[id].status in HELD and self.runs[id].lease != "held"]
+        interrupted = [id for id in abandoned if not self.runs[id].on_last_chance]
         queued = [id for id in aged if self.runs[id].status == "queued"]
         expected: list[str] = []
         for id in [*interrupted[:limit], *queued[:limit]]:
@@ -209,6 +210,19 @@ class Lives(RuleBasedStateMachine):
         claimed = queue.claim(worker, limit)
         assert [run.pk for run in claimed] == expected
         self.handles += [Handle(run) for run in claimed]
+
+    @rule(worker=st.sampled_from(WORKERS), pick=PICK)
+    def claim_alone(self, worker: str, pick: int) -> None:
+        fail = django_settings.INTERRUPTED_RUN == "fail"
+        aged = sorted(self.runs, key=lambda id: self.runs[id].age)
+        waiting = [id for id in aged if self.runs[id].on_last_chance]
+        assert queue.on_last_chance(100) == waiting
+        if waiting:
+            id = waiting[pick % len(waiting)]
+            expected = self.runs[id].claimed(worker, fail=fail)
+            claimed = queue.claim_alone(worker, id)
+            assert (claimed is not None) == expected
+            self.handles += [Handle(claimed)] if claimed else []
 
     def speak(self, handle: Handle, pick: int) -> None:
         text = TEXTS[pick % len(TEXTS)]
@@ -317,7 +331,7 @@ class Lives(RuleBasedStateMachine):
         cancelled, lost = queue.beat(worker, list(mine.values()))
         for id, held in mine.items():
             run = self.runs.get(id)
-            is_held = run is not None and run.epoch == held.epoch and run.status in HELD
+            is_held = run is not None and run.epoch == held.epoch and run.status in HELD and run.worker == worker
             assert (id in lost) == (not is_held)
             assert (id in cancelled) == (is_held and run is not None and run.status == "cancelling")
             if is_held and run is not None:

@@ -29,25 +29,27 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         names = [bell.RUNNER_CHANNEL]
         parser.add_argument("channel", nargs="?", choices=names, default=names[0], help="the one name that there is")
+        parser.add_argument("--run", help="the id of the one run to work on, for a worker that starts this by itself")
 
     def handle(self, *args: Any, **options: Any) -> None:
         settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
         layer.one_of_several()
         with ExitStack() as stack:
             stack.enter_context(spool.occupy(settings.FILE_UPLOAD_TEMP_DIR))
-            if settings.KUMOS_PROBE_PORT is not None:
+            if settings.KUMOS_PROBE_PORT is not None and options["run"] is None:
                 try:
                     stack.enter_context(probes.listening(settings.KUMOS_PROBE_HOST, settings.KUMOS_PROBE_PORT))
                 except OSError as error:
                     raise CommandError(f"KUMOS_PROBE_PORT={settings.KUMOS_PROBE_PORT}: {error}") from None
-            asyncio.run(self.work())
+            asyncio.run(self.work(options["run"]))
         self.say("Kumos worker has stopped.")
 
-    async def work(self) -> None:
-        """Until SIGTERM or SIGINT, and then as long as the runs have to finish; asked twice, they are handed back."""
+    async def work(self, only: str | None) -> None:
+        """Until SIGTERM, SIGINT or the end of the `only` run. Then runs have some time to finish; asked twice, they are
+        handed back."""
         loop = asyncio.get_running_loop()
         bell.attach(loop)
-        engine = Engine()
+        engine = Engine(only)
         health.attach(engine)
 
         def asked_to_stop() -> None:
@@ -59,12 +61,12 @@ class Command(BaseCommand):
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, asked_to_stop)
-        starting = loop.create_task(self.start(engine))
+        starting = loop.create_task(self.start(engine, stopping))
         await stopping.wait()
         starting.cancel()
         await engine.stop(settings.KUMOS_DRAIN_SECONDS)
 
-    async def start(self, engine: Engine) -> None:
+    async def start(self, engine: Engine, stopping: asyncio.Event) -> None:
         told = ""
         while reason := await database_sync_to_async(reason_to_wait, thread_sensitive=False)():
             if reason != told:
@@ -74,6 +76,8 @@ class Command(BaseCommand):
         engine.start()
         await engine.runner.registered.wait()
         self.say(f"Kumos worker is ready ({engine.runner.slots} slots).")
+        await engine.over()
+        stopping.set()
 
     def say(self, line: str) -> None:
         self.stdout.write(line)
