@@ -52,7 +52,7 @@ contract-postgres: test-environment ## the same on PostgreSQL and Redis
 	$(pytest_on)=postgres tests/contract --dist=loadgroup
 
 chaos: test-environment ## kill, stop and cut real processes, and check what their clients saw: the short forms
-	$(python) -m pytest -m "chaos and not slow"
+	$(python) -m pytest -m "chaos and not slow" --numprocesses=2 --dist=worksteal
 
 chaos-full: test-environment ## the full forms, for hours; their table is data/tests/chaos/report.jsonl
 	$(python) -m pytest -m "chaos and slow" -o faulthandler_timeout=0

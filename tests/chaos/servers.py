@@ -26,6 +26,7 @@ PROFILE = {
     "KUMOS_CRASH_CAP": "50",
     "KUMOS_RUN_SECONDS": "60",
     "KUMOS_DRAIN_SECONDS": "5",
+    "KUMOS_SETUP": "false",
     "KUMOS_DEFAULT_MODEL": "ok",
     "LOG_LEVEL": "INFO",
 }
