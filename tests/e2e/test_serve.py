@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import socket
 import subprocess
 import sys
@@ -46,6 +47,11 @@ def test_what_it_prints_leads_somewhere(server: KumosProcess) -> None:
             answer = browser.get(address)
             assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, "text/css")
         assert browser.get("/static/missing.css").status_code == 404
+
+
+def test_it_may_open_as_many_files_as_the_system_lets_it(server: KumosProcess) -> None:
+    soft, hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+    assert soft == hard
 
 
 @pytest.mark.parametrize("path", ["/unknown", "/threads/", "/assistants/x/y/z", "/threads/t/runs/r/stream/more", "/"])

@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from assistants import bell, layer
-from kumos_site import drain, health, probes, spool
+from kumos_site import descriptors, drain, health, probes, spool
 from kumos_site.tables import missing_migrations
 from runs.engine import Engine
 
@@ -33,6 +33,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptors.allow_all()
         layer.one_of_several()
         with ExitStack() as stack:
             stack.enter_context(spool.occupy(settings.FILE_UPLOAD_TEMP_DIR))

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from assistants import layer
+from kumos_site import descriptors
 from kumos_site.demo import Demo
 from kumos_site.login import one_time_path
 from kumos_site.tables import set_up
@@ -36,6 +37,8 @@ class Command(BaseCommand):
         host, port = options["host"], options["port"]
         refuse_own_address(host, port)
         settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if complaint := descriptors.shortage(settings.KUMOS_STREAMS_MAX, descriptors.allow_all()):
+            self.stderr.write(complaint)
         demo = set_up() if settings.KUMOS_SETUP else None
         from kumos_site.asgi import application
 
