@@ -15,7 +15,7 @@ LEASE_SECONDS = float(PROFILE["KUMOS_LEASE_SECONDS"])
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 @pytest.mark.parametrize(
     ("runs", "kills", "at_once"),
-    [(40, 5, 12), pytest.param(1000, 200, 40, marks=pytest.mark.slow)],
+    [(24, 4, 12), pytest.param(1000, 200, 40, marks=pytest.mark.slow)],
     ids=["short", "full"],
 )
 def test_f1_a_random_runner_is_killed(database: str, runs: int, kills: int, at_once: int) -> None:

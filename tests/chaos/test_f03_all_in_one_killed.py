@@ -10,7 +10,7 @@ pytestmark = pytest.mark.chaos
 
 
 @pytest.mark.parametrize(
-    ("runs", "kills"), [(60, 6), pytest.param(300, 100, marks=pytest.mark.slow)], ids=["short", "full"]
+    ("runs", "kills"), [(36, 4), pytest.param(300, 100, marks=pytest.mark.slow)], ids=["short", "full"]
 )
 def test_f3_the_process_that_is_everything_is_killed(runs: int, kills: int) -> None:
     async def scenario(rig: Rig) -> None:
