@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from tests.chaos.history import History
 from tests.chaos.wire import Address, Lost, ask
 from tests.loops import PATIENCE_SECONDS
@@ -78,7 +80,7 @@ class Server:
             **own_environment(),
             **self.settings,
             **settings,
-            "PORT": str(self.address[1]),
+            "KUMOS_PROBE_PORT" if self.command == RUNNER else "PORT": str(self.address[1]),
             "PYTHONUNBUFFERED": "1",
         }
         self.lives += 1
@@ -164,6 +166,12 @@ class Server:
         threads = len(list((place / "task").iterdir()))
         files = len(list((place / "fd").iterdir()))
         return {"files": files, "threads": threads, "memory": pages * os.sysconf("SC_PAGE_SIZE")}
+
+    async def counted(self, metric: str) -> float:
+        """What its /metrics say of a counter, all its labels together, in this life."""
+        async with httpx.AsyncClient(timeout=PATIENCE_SECONDS) as client:  # a worker answers in HTTP/1.0
+            lines = (await client.get("http://{}:{}/metrics".format(*self.address))).text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{metric} ", f"{metric}{{")))
 
     def measure(self, when: str) -> dict[str, Any]:
         """Notes its usage in the history; `when` is "ready", "warm" or "end"."""
