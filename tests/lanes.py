@@ -68,7 +68,7 @@ def start_servers() -> None:
 
 def asks_a_database(item: pytest.Item) -> bool:
     """Whether it runs on the database of the suite. What is served does, unless it says otherwise."""
-    if item.get_closest_marker("own_database"):
+    if item.get_closest_marker("own_database") or item.get_closest_marker("any_database"):
         return False
     served = any(item.get_closest_marker(name) for name in ("e2e", "browser", "contract", "chaos"))
     asked = item.get_closest_marker("django_db") or "db" in getattr(item, "fixturenames", ())

@@ -35,6 +35,8 @@ class Sdk:
     pins: Path
     stamp: Path
     """The copy of the pins that bin/sdks leaves where it has installed them."""
+    is_newest: bool
+    """Of its kind. What an older one sends differs, and no database can tell."""
 
     @property
     def is_installed(self) -> bool:
@@ -80,10 +82,13 @@ def names_in(paths: Iterable[Path], declaration: str) -> list[str]:
 
 
 def python_sdks() -> list[Sdk]:
-    found = []
+    found: list[Sdk] = []
+    scenes: set[str] = set()
     for pins in sorted(HERE.glob("python/requirements-*.txt"), reverse=True):
         environment = pins.stem.removeprefix("requirements-")
         scene = environment.partition("-")[0]
+        is_newest = scene not in scenes
+        scenes.add(scene)
         (version,) = re.findall(rf"^{DRIVEN[scene]}==(\S+)", pins.read_text(), re.MULTILINE)
         names = names_in([HERE / "python" / f"{module}.py" for module in SCENES[scene]], r"^@scenario\ndef (\w+)")
         folder = ENVIRONMENTS / environment
@@ -94,6 +99,7 @@ def python_sdks() -> list[Sdk]:
                 cases=[f"{mode}:{name}" for mode in ("sync", "async") for name in names],
                 pins=pins,
                 stamp=folder / f"installed-{pins.name}",
+                is_newest=is_newest,
             )
         )
     return found
@@ -102,8 +108,9 @@ def python_sdks() -> list[Sdk]:
 def npm_sdks() -> list[Sdk]:
     """One per alias of package.json."""
     names = names_in(sorted(HERE.glob("node/*.mjs")), r'^scenario\("([^"]+)"')
-    found = []
-    for alias, target in json.loads((HERE / "node" / "package.json").read_text())["dependencies"].items():
+    found: list[Sdk] = []
+    versions = json.loads((HERE / "node" / "package.json").read_text())["dependencies"]
+    for alias, target in versions.items():
         found.append(
             Sdk(
                 name=f"npm-{target.rpartition('@')[2]}",
@@ -111,6 +118,7 @@ def npm_sdks() -> list[Sdk]:
                 cases=[f"async:{name}" for name in names],
                 pins=HERE / "node" / "package-lock.json",
                 stamp=HERE / "node" / "node_modules" / "installed-package-lock.json",
+                is_newest=alias == max(versions),
             )
         )
     return found

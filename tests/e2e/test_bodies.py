@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.rawhttp import BEARER, JSON, RawConnection
 from tests.process import KumosProcess
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_database]
 
 MEGABYTE = 1024 * 1024
 BODY_MAX = 10 * MEGABYTE

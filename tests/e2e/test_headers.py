@@ -16,7 +16,7 @@ from tests.e2e.rawhttp import RawAnswer
 from tests.process import KEY, KumosProcess
 from tests.routes import ROUTES
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_database]
 
 JSON = {"Content-Type": "application/json"}
 BEARER = {"Authorization": f"Bearer {KEY}"}

@@ -12,7 +12,7 @@ from tests.pictures import PNG, Pictures
 from tests.process import KEY, KumosProcess
 from tests.upstream import Upstream, expected_text
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_database]
 
 LONGEST = 256_000
 WORD = "ä🐉x" * 170 + "y"

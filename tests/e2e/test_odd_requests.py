@@ -18,7 +18,7 @@ import pytest
 from tests.e2e.rawhttp import BEARER, RawConnection
 from tests.process import KumosProcess
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_database]
 
 ROUNDS = 28
 MEGABYTE = 1024 * 1024

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from tests.process import KumosProcess
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_database]
 
 PASTE_SECONDS = 60.0
 EVENT = re.compile(r"^event: (.+)$", re.MULTILINE)

@@ -16,7 +16,7 @@ from tests.e2e.events import CUT, SECONDS, Desk, Frame, Watcher, frames, names
 from tests.e2e.rawhttp import BEARER, RawConnection
 from tests.process import KumosProcess
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_database]
 
 PER_KEY, MOST = 3, 5
 ON_AND_ON = "!slow 20 !long 10000"

@@ -12,7 +12,7 @@ import pytest
 
 from tests.process import KumosProcess
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_database]
 
 MEGABYTE = 1024 * 1024
 BLOCK = bytes(range(256)) * 4096

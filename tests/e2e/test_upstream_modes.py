@@ -16,7 +16,7 @@ from tests.process import ROOT, START_SECONDS, KumosProcess
 from tests.runs import grammar
 from tests.upstream import Upstream, expected_text, words
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_database]
 
 KEY = "sk-up-secret-000"
 IDLE_SECONDS = 3.0

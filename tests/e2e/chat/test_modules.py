@@ -13,7 +13,7 @@ from playwright.sync_api import Page
 from tests.e2e.chat.browsing import QUESTION, Api
 from tests.e2e.events import as_streamed
 
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.any_database]
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.e2e.chat.browsing import (
 )
 from tests.process import KumosProcess
 
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.any_database]
 
 # A person asks -------------------------------------------------------------------------------------------------------
 
