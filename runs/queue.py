@@ -86,10 +86,10 @@ def _last_chance() -> Q:
     return Q(crash_attempts=counted, lease_until=None) | Q(crash_attempts=counted - 1, lease_until__isnull=False)
 
 
-def on_last_chance(limit: int) -> list[str]:
-    """The ids of runs that wait for a process of their own (runs/isolation.py)."""
-    waiting = _abandoned([RunStatus.IN_PROGRESS]).filter(_last_chance()).order_by("created_at")
-    return list(waiting.values_list("pk", flat=True)[:limit])
+def on_last_chance(limit: int, working_on: Collection[str] = ()) -> list[str]:
+    """The ids of runs that wait for a process of their own (runs/isolation.py). `working_on`: see `claim`."""
+    waiting = _abandoned([RunStatus.IN_PROGRESS]).filter(_last_chance()).exclude(pk__in=working_on)
+    return list(waiting.order_by("created_at").values_list("pk", flat=True)[:limit])
 
 
 def claim_alone(worker_id: str, run_id: str) -> Run | None:

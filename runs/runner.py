@@ -125,6 +125,7 @@ class Runner:
         """Claims nothing more, lets what runs finish for `seconds`, hands the rest back."""
         self.stopping = True
         self.wake()
+        apart = asyncio.create_task(self.isolation.drain())  # those processes have the same time, from now on
         if self.tasks and seconds > 0:
             told = asyncio.create_task(self._beat())  # that it is draining
             await asyncio.wait(self.tasks.values(), timeout=seconds)
@@ -134,7 +135,7 @@ class Runner:
         files = dict(self.file_tasks)
         for task in files:
             task.cancel()
-        await asyncio.gather(*self.tasks.values(), *files, self.isolation.drain(), return_exceptions=True)
+        await asyncio.gather(*self.tasks.values(), *files, apart, return_exceptions=True)
         for claim in files.values():
             await self.writer.run(partial(ingest.release, claim))
         self._drained.set()
@@ -173,7 +174,7 @@ class Runner:
                 break
         if not self.stopping and self.isolation.free > 0:
             # It asks for more than are free: some may have their process already, which takes a moment to claim them.
-            for run_id in await self._database(queue.on_last_chance, 2 * AT_ONCE):
+            for run_id in await self._database(queue.on_last_chance, 2 * AT_ONCE, set(self.executors)):
                 if self.isolation.free > 0 and not self.stopping:
                     self.isolation.start(run_id)
 

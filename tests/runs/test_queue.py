@@ -196,6 +196,7 @@ def test_on_its_last_chance_a_run_is_left_to_a_worker_of_its_own(atlas: Project,
     run_out(suspect)
     assert claim(2) == []
     assert queue.on_last_chance(9) == [suspect]
+    assert queue.on_last_chance(9, {suspect}) == [], "this worker has it, and was only slow"
 
     alone = queue.claim_alone("worker_alone", suspect)
     assert alone is not None
