@@ -6,7 +6,7 @@ which bring their own. What may stand in `data` is decided by the serializers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -17,6 +17,10 @@ from assistants.errors import ApiError, not_found
 from assistants.models import Message, Project, Thread, VectorStore
 from assistants.serializers.refusals import array_too_long, at, wrong_id
 from assistants.serializers.tools import CODE_FILES_MAX
+
+end_overdue: list[Callable[[str], bool]] = []
+"""Asked before a message is refused: given the id of the active run, ends it if its time is over and says whether it
+did. The app `runs` enters itself (runs/apps.py)."""
 
 
 def find_thread(project: Project, id: str) -> Thread:
@@ -54,13 +58,16 @@ def add_message(thread: Thread, data: Mapping[str, Any]) -> Message:
 
 
 def hold(thread: Thread) -> None:
-    """Takes the row of a thread without an active run until the transaction ends; else ApiError (contract 2.10)."""
-    if Thread.objects.filter(pk=thread.pk, active_run_id=None).update(active_run_id=None):
-        return
-    run_id = Thread.objects.filter(pk=thread.pk).values_list("active_run_id", flat=True).first()
-    if run_id is None:
-        raise not_found("thread", thread.id)
-    raise ApiError(f"Can't add messages to {thread.id} while a run {run_id} is active.")
+    """Takes the row of a thread without an active run until the transaction ends; else ApiError (contract 2.10).
+
+    A run that is overdue, and that no sweep has met yet, is ended here.
+    """
+    while not Thread.objects.filter(pk=thread.pk, active_run_id=None).update(active_run_id=None):
+        found = Thread.objects.filter(pk=thread.pk).values_list("active_run_id", flat=True).first()
+        if found is None and not Thread.objects.filter(pk=thread.pk).exists():
+            raise not_found("thread", thread.id)
+        if found is not None and not any(end(found) for end in end_overdue):
+            raise ApiError(f"Can't add messages to {thread.id} while a run {found} is active.")
 
 
 def insert_messages(thread: Thread, several: Sequence[Mapping[str, Any]]) -> list[Message]:

@@ -8,7 +8,10 @@ class RunsConfig(AppConfig):
     verbose_name = "Runs"
 
     def ready(self) -> None:
+        from assistants import conversation
+        from runs import transitions
         from runs.tools import registry
         from runs.tools.file_search import FileSearch
 
         registry["file_search"] = FileSearch()
+        conversation.end_overdue.append(transitions.end_overdue)

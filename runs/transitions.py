@@ -49,11 +49,11 @@ def create_run(thread: Thread, run: Run, messages: Sequence[Mapping[str, Any]] =
             return _insert(thread, run, messages)
     except IntegrityError as error:
         active = Run.objects.filter(thread=thread, status__in=ACTIVE).first()
-        if active is None:
+        if active is not None and expire_overdue(active) is active:
+            raise ApiError(f"Thread {thread.pk} already has an active run {active.pk}.") from None
+        if not Thread.objects.filter(pk=thread.pk).exists():
             raise not_found("thread", thread.pk) from error
-        if expire_overdue(active) is not active:  # it held the thread only because no sweep has come by yet
-            return create_run(thread, run, messages)
-        raise ApiError(f"Thread {thread.pk} already has an active run {active.pk}.") from None
+        return create_run(thread, run, messages)  # what held the thread is over by now
 
 
 def create_thread_and_run(
@@ -173,6 +173,12 @@ def expire_overdue(run: Run) -> Run:
         expire_run(run)
         return fresh(run)
     return run
+
+
+def end_overdue(run_id: str) -> bool:
+    """Whether the run is over: it was already, or its time was and it has been ended here."""
+    run = Run.objects.filter(pk=run_id).first()
+    return run is not None and expire_overdue(run).status not in ACTIVE
 
 
 def expire_run(run: Run) -> bool:

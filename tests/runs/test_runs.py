@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from assistants.clock import now
 from runs import transitions
 from runs.models import Run, RunStatus
 from runs.serializers import INCLUDE_CONTENT
@@ -310,23 +308,6 @@ def test_a_choice_that_no_tool_can_meet_is_refused(
 def test_words_for_a_choice_need_no_tools(choice: str, alice: ApiClient, thread_id: str, assistant_id: str) -> None:
     run = alice.make(f"/threads/{thread_id}/runs", {"assistant_id": assistant_id, "tool_choice": choice})
     assert run["tool_choice"] == choice
-
-
-def test_an_overdue_run_does_not_hold_its_thread(alice: ApiClient) -> None:
-    _, run = ask(alice, "Hello")
-    Run.objects.filter(pk=run.pk).update(expires_at=now() - timedelta(seconds=1))
-    alice.make(f"/threads/{run.thread_id}/runs", {"assistant_id": run.assistant_id})
-    assert Run.objects.get(pk=run.pk).status == "expired"
-
-
-def test_a_list_shows_no_overdue_run_as_active(alice: ApiClient, charlie: ApiClient) -> None:
-    thread, run = ask(alice, "Hello")
-    Run.objects.filter(pk=run.pk).update(expires_at=now() - timedelta(seconds=1))
-    assert charlie.get(f"/threads/{thread.pk}/runs").status_code == 404
-    assert Run.objects.get(pk=run.pk).status == "queued"
-    (shown,) = alice.get(f"/threads/{thread.pk}/runs").json()["data"]
-    assert (shown["id"], shown["status"]) == (run.pk, "expired")
-    assert alice.post(f"/threads/{thread.pk}/messages", {"role": "user", "content": "?"}).status_code == 200
 
 
 def test_the_assistant_must_be_named(alice: ApiClient, thread_id: str) -> None:
