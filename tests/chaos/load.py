@@ -74,8 +74,12 @@ class Load:
     def address(self, chance: random.Random) -> Address:
         return chance.choice(self.addresses)
 
-    async def work(self) -> None:
+    async def begin(self) -> None:
+        """Makes the assistant that `request` names; `work` does it itself."""
         self._assistant = (await self.insist(self.chance("assistant"), "/v1/assistants", {"model": self.model}))["id"]
+
+    async def work(self) -> None:
+        await self.begin()
         slots = asyncio.Semaphore(self.at_once)
 
         async def one(number: int) -> None:

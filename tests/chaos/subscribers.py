@@ -25,6 +25,9 @@ FIELDS = {"id", "event", "data"}
 class Subscriber:
     """`await follow()` returns when the run's terminal event and its `done` were received."""
 
+    buffer = 0
+    """How much may wait on its side of a connection (`wire.opened`)."""
+
     def __init__(
         self,
         history: History,
@@ -74,7 +77,7 @@ class Subscriber:
                 path = f"{self.path}?starting_after={self.last}"
         else:
             path = self.path
-        async with opened(self.chance.choice(self.addresses), "GET", path, headers) as response:
+        async with opened(self.chance.choice(self.addresses), "GET", path, headers, buffer=self.buffer) as response:
             if response.status != 200:
                 self.history.write("answer", method="GET", path=self.path, status=response.status, seconds=0)
                 if response.status < 500 and response.status != 429:

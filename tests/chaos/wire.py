@@ -81,12 +81,16 @@ class _lost:
 
 @asynccontextmanager
 async def opened(
-    address: Address, method: str, path: str, headers: dict[str, str], body: Any = None
+    address: Address, method: str, path: str, headers: dict[str, str], body: Any = None, *, buffer: int = 0
 ) -> AsyncIterator[Response]:
-    """The answer to one request on a connection of its own, its head read. Raises Lost."""
+    """The answer to one request on a connection of its own, its head read. Raises Lost.
+
+    With `buffer`, so many bytes wait for a reader that does not take them, and the rest is the server's affair.
+    """
     with _lost():
         async with asyncio.timeout(SECONDS):
-            reader, writer = await asyncio.open_connection(*address, limit=1 << 24)
+            connection = await connected(address, buffer)
+            reader, writer = await asyncio.open_connection(sock=connection, limit=buffer or 1 << 24)
     try:
         content = b"" if body is None else json.dumps(body).encode()
         sent = {"Host": "localhost", "Connection": "close", "Content-Length": str(len(content)), **headers}
@@ -104,6 +108,19 @@ async def opened(
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
+
+
+async def connected(address: Address, buffer: int) -> socket.socket:
+    connection = socket.socket()
+    connection.setblocking(False)
+    try:
+        if buffer:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        await asyncio.get_running_loop().sock_connect(connection, address)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 async def ask(address: Address, method: str, path: str, headers: dict[str, str], body: Any = None) -> Answer:
