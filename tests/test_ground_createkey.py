@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from io import StringIO
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from assistants import clock
@@ -42,3 +47,11 @@ def test_refuses_a_name_that_is_empty_or_too_long(name: str) -> None:
     with pytest.raises(CommandError):
         created("--project", "Atlas", "--name", name)
     assert not Project.objects.exists()
+
+
+def test_without_tables_one_line_says_what_to_do(tmp_path: Path) -> None:
+    elsewhere = {**os.environ, "KUMOS_DATA_DIR": str(tmp_path), "DATABASE_URL": f"sqlite:///{tmp_path / 'new.sqlite3'}"}
+    command = [sys.executable, "manage.py", "createkey", "--project", "Atlas"]
+    done = subprocess.run(command, cwd=settings.BASE_DIR, env=elsewhere, capture_output=True, text=True, check=False)
+    said = "CommandError: The database has no tables of this release yet: run `manage.py migrate`.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)

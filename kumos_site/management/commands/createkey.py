@@ -7,9 +7,10 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from assistants.models import ApiKey, Project
+from kumos_site.tables import missing_migrations
 
 
 class Command(BaseCommand):
@@ -20,7 +21,13 @@ class Command(BaseCommand):
         parser.add_argument("--name", default="createkey", help="what the key is called in the admin")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.stdout.write(new_key(options["project"].strip(), options["name"].strip()))
+        try:
+            secret = new_key(options["project"].strip(), options["name"].strip())
+        except DatabaseError as error:
+            if missing_migrations():
+                raise CommandError("The database has no tables of this release yet: run `manage.py migrate`.") from None
+            raise CommandError(f"The database refused: {error}") from None
+        self.stdout.write(secret)
 
 
 @transaction.atomic
