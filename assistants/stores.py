@@ -18,6 +18,7 @@ from assistants import bell, clock
 from assistants.errors import ApiError, not_found
 from assistants.models import Assistant, File, FileStatus, Project, Thread, VectorStore, VectorStoreFile
 from assistants.retrieval import index
+from assistants.rows import Vanished
 from assistants.serializers.tools import AUTO_CHUNK_TOKENS, AUTO_OVERLAP_TOKENS, chunk_sizes
 
 THREAD_STORE_DAYS = 7
@@ -141,11 +142,11 @@ def create_store(
     description: str | None = None,
     expires_after_days: int | None = None,
     metadata: Mapping[str, str] | None = None,
-    file_ids: Sequence[str] = (),
+    file_ids: Sequence[str] | None = None,
     chunking_strategy: dict[str, Any] | None = None,
 ) -> VectorStore:
     """A new store with its files waiting, each once. ApiError 404 for a file `project` does not have."""
-    files = find_files(project, file_ids)
+    files = find_files(project, file_ids or [])
     store = VectorStore.objects.create(
         project=project,
         name=name,
@@ -212,6 +213,8 @@ def attach_all(store: VectorStore, attachments: Sequence[Attachment]) -> list[Ve
         attach_again(store_file, wanted[store_file.file_id])
     bell.ring_runner("file.waiting")
     found = {store_file.file_id: store_file for store_file in held.all()}
+    if len(found) < len(wanted):  # a file was deleted beside this
+        raise Vanished
     return [found[id] for id in wanted]
 
 
@@ -248,14 +251,14 @@ def resolve_tool_resources(
         if resource is None:
             continue
         if tool == "code_interpreter":
-            file_ids = resource.get("file_ids", [])
+            file_ids = resource.get("file_ids") or []
             find_files(project, file_ids)
             kept[tool] = {"file_ids": file_ids}
         else:
-            store_ids = [find_store(project, id).id for id in resource.get("vector_store_ids", [])]
+            store_ids = [find_store(project, id).id for id in resource.get("vector_store_ids") or []]
             store_ids += [
                 create_store(project, expires_after_days=expires_after_days, **wanted).id
-                for wanted in resource.get("vector_stores", [])
+                for wanted in resource.get("vector_stores") or []
             ]
             kept[tool] = {"vector_store_ids": store_ids}
     return kept

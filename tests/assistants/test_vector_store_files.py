@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.db import connection, connections
 
-from assistants.models import FileStatus, VectorStoreFile
+from assistants.models import File, FileStatus, VectorStoreFile
 from tests.conftest import ApiClient
 
 
@@ -127,6 +129,35 @@ def test_pages_go_by_file_id(alice: ApiClient, store: str) -> None:
     assert (first["first_id"], first["last_id"], first["has_more"]) == (file_ids[4], file_ids[3], True)
     second = alice.get(store, {"limit": 10, "after": first["last_id"]}).json()
     assert [item["id"] for item in second["data"]] == file_ids[2::-1]
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_file_that_is_deleted_beside_its_attachment_is_missing(alice: ApiClient, store: str) -> None:
+    """After the row was seen to be there, and before it is read."""
+    file_id = alice.make_file()
+    alice.make(store, {"file_id": file_id})
+    deleted: list[str] = []
+
+    def delete_after_insert(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, params, many, context)
+        if sql.startswith("INSERT") and VectorStoreFile._meta.db_table in sql and not deleted:
+            deleted.append(file_id)
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(delete_elsewhere, file_id).result()
+        return result
+
+    with connection.execute_wrapper(delete_after_insert):
+        refused = alice.post(store, {"file_id": file_id})
+    assert deleted
+    assert (refused.status_code, refused.json()["error"]["message"]) == (404, f"No such File object: {file_id}")
+
+
+def delete_elsewhere(file_id: str) -> None:
+    try:
+        File.objects.filter(pk=file_id).delete()
+    finally:
+        connections.close_all()
 
 
 def test_detach_leaves_the_file(alice: ApiClient, store: str) -> None:
