@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import TextChoices
 
 from assistants.clock import unix
-from assistants.serializers.assistant import MODEL_MAX
+from assistants.serializers.assistant import ModelName
 from assistants.serializers.fields import (
     INSTRUCTIONS_MAX,
     Array,
@@ -19,7 +19,7 @@ from assistants.serializers.fields import (
     Metadata,
     String,
 )
-from assistants.serializers.message import MessageInput
+from assistants.serializers.message import Messages
 from assistants.serializers.options import (
     Effort,
     ReasoningEffort,
@@ -342,7 +342,7 @@ class RunFields(ClosedSerializer):
     """What POST …/runs and POST /threads/runs share: the assistant, and what to do differently from it."""
 
     assistant_id = String(min=1)
-    model = String(max=MODEL_MAX, min=1, required=False, allow_null=True)
+    model = ModelName(required=False, allow_null=True)
     instructions = String(max=INSTRUCTIONS_MAX, required=False, allow_null=True)
     tools = Tools(max=RUN_TOOLS_MAX, required=False, allow_null=True)
     metadata = Metadata()
@@ -354,14 +354,14 @@ class RunFields(ClosedSerializer):
     truncation_strategy = TruncationStrategy()
     tool_choice = ToolChoice(required=False, allow_null=True)
     response_format = ResponseFormat()
-    parallel_tool_calls = Boolean(required=False)
+    parallel_tool_calls = Boolean(required=False, allow_null=True)
 
 
 class RunInput(RunFields):
     """POST /threads/{thread_id}/runs (contract 2.8)."""
 
     additional_instructions = String(max=INSTRUCTIONS_MAX, required=False, allow_null=True)
-    additional_messages = Array(MessageInput(), required=False, allow_null=True)
+    additional_messages = Messages()
     reasoning_effort = ReasoningEffort()
 
 

@@ -25,6 +25,11 @@ from assistants.serializers.tools import (
 )
 
 MODEL_MAX = 256
+NOT_BLANK = r"[\s\S]*\S[\s\S]*"
+
+
+def ModelName(**kwargs: Any) -> String:
+    return String(max=MODEL_MAX, min=1, pattern=NOT_BLANK, **kwargs)
 
 
 class AssistantFields(ClosedSerializer):
@@ -44,14 +49,14 @@ class AssistantFields(ClosedSerializer):
 class AssistantInput(AssistantFields):
     """The body of a creation. Which model names can be run is the business of `runs`."""
 
-    model = String(max=MODEL_MAX, min=1)
+    model = ModelName()
     tool_resources = NewToolResources(required=False, allow_null=True)
 
 
 class AssistantChanges(AssistantFields):
     """The body of a modification: nothing is required, no store is made."""
 
-    model = String(max=MODEL_MAX, min=1, required=False)
+    model = ModelName(required=False)
     tool_resources = ToolResources(required=False, allow_null=True)
 
 

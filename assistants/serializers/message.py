@@ -14,6 +14,8 @@ from assistants.serializers.fields import Array, ClosedSerializer, Enum, Id, Met
 from assistants.serializers.refusals import check_length, wrong_type
 
 TEXT_MAX = 256_000
+MESSAGES_MAX = 512
+"""How many come in one request. A bound of this server: they are stored in one transaction, and others wait for it."""
 
 
 def Detail() -> Enum:
@@ -85,6 +87,10 @@ class MessageInput(ClosedSerializer):
     content = Content()
     attachments = Array(Attachment(), required=False, allow_null=True)
     metadata = Metadata()
+
+
+def Messages() -> Array:
+    return Array(MessageInput(), max=MESSAGES_MAX, required=False, allow_null=True)
 
 
 class MetadataChanges(ClosedSerializer):

@@ -24,6 +24,8 @@ RESULTS_MAX = 50
 QUERIES_MAX = 32
 FILTER_DEPTH_MAX = 10
 """How deep `and` and `or` may stand in each other. A bound of this server: it keeps a hostile filter cheap."""
+COMPARISONS_MAX = 512
+"""How many filters, and values of `in` and `nin`, there may be in all: each is compared with each file of the store."""
 
 
 class Query(WireField):
@@ -95,35 +97,47 @@ FILTER = Variant(
 
 class OuterFilter(Filters):
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        if depth_of(data) > FILTER_DEPTH_MAX:
+        depth, size = extent_of(data)
+        if depth > FILTER_DEPTH_MAX:
             raise refusal(
                 "invalid_value",
                 f"Invalid '{{param}}': nested too deeply. Expected at most {FILTER_DEPTH_MAX} levels of filters.",
             )
+        if size > COMPARISONS_MAX:
+            raise refusal(
+                "invalid_value",
+                f"Invalid '{{param}}': too many comparisons. Expected at most {COMPARISONS_MAX} filters and values,"
+                f" but got {size} instead.",
+            )
         return super().to_internal_value(data)
 
 
-def depth_of(filter: Any) -> int:
-    """How many levels of filters there are, this one included. Level by level: the depth is the client's choice."""
-    depth, level = 0, [filter]
+def extent_of(filter: Any) -> tuple[int, int]:
+    """How many levels of filters there are, this one included, and how many filters and values of `in` in all.
+
+    Level by level: the depth is the client's choice.
+    """
+    depth = size = 0
+    level = [filter]
     while level:
         depth += 1
-        lists = (one.get("filters") for one in level if isinstance(one, Mapping))
-        level = [inner for filters in lists if isinstance(filters, list) for inner in filters]
-    return depth
+        objects = [one for one in level if isinstance(one, Mapping)]
+        size += len(level) + sum(len(values) for one in objects if isinstance(values := one.get("value"), list))
+        level = [inner for one in objects if isinstance(filters := one.get("filters"), list) for inner in filters]
+    return depth, size
 
 
 class SearchRanking(ClosedSerializer):
-    ranker = Enum("none", "auto", "default-2024-11-15", required=False)
-    score_threshold = Number(min=0, max=1, required=False)
+    ranker = Enum("none", "auto", "default-2024-11-15", required=False, allow_null=True)
+    score_threshold = Number(min=0, max=1, required=False, allow_null=True)
 
 
 class SearchInput(ClosedSerializer):
     query = Query()
-    max_num_results = Integer(min=1, max=RESULTS_MAX, required=False)
-    rewrite_query = Boolean(required=False)
+    max_num_results = Integer(min=1, max=RESULTS_MAX, required=False, allow_null=True)
+    rewrite_query = Boolean(required=False, allow_null=True)
     filters = OuterFilter(required=False, allow_null=True)
-    ranking_options = SearchRanking(required=False)
+    ranking_options = SearchRanking(required=False, allow_null=True)
 
 
 class ShownPassage(TypedDict):

@@ -6,15 +6,15 @@ from typing import Literal, TypedDict
 
 from assistants.clock import unix
 from assistants.models import Thread
-from assistants.serializers.fields import Array, ClosedSerializer, Metadata
-from assistants.serializers.message import MessageInput
+from assistants.serializers.fields import ClosedSerializer, Metadata
+from assistants.serializers.message import Messages
 from assistants.serializers.tools import NewToolResources, ShownToolResources, ToolResources
 
 
 class ThreadInput(ClosedSerializer):
     """The body of a creation; everything may be absent."""
 
-    messages = Array(MessageInput(), required=False, allow_null=True)
+    messages = Messages()
     tool_resources = NewToolResources(required=False, allow_null=True)
     metadata = Metadata()
 

@@ -22,6 +22,8 @@ from assistants.serializers.refusals import at, out_of_range, refusal
 TOOLS_MAX = 128
 NAME_PATTERN = "[a-zA-Z0-9_-]+"
 NAME_MAX = 64
+RESERVED_NAMES = ("code_interpreter", "file_search")
+"""What the model calls the server's own tools."""
 CODE_FILES_MAX = 20
 STORES_MAX = 1
 STORE_FILES_MAX = 500
@@ -33,26 +35,31 @@ def default_ranking_options() -> dict[str, Any]:
     return {"ranker": "default_2024_08_21", "score_threshold": 0.0, "hybrid_search": None}
 
 
+def without_nulls(options: dict[str, Any]) -> dict[str, Any]:
+    """Null says of an option what its absence says."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 class RankingOptions(ClosedSerializer):
-    ranker = Enum("auto", "default_2024_08_21", required=False)
+    ranker = Enum("auto", "default_2024_08_21", required=False, allow_null=True)
     score_threshold = Number(min=0, max=1)
     hybrid_search = AnyObject(required=False, allow_null=True)
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        return {**default_ranking_options(), **super().to_internal_value(data)}
+        return {**default_ranking_options(), **without_nulls(super().to_internal_value(data))}
 
 
 class FileSearchOptions(ClosedSerializer):
-    max_num_results = Integer(min=1, max=50, required=False)
-    ranking_options = RankingOptions(required=False)
+    max_num_results = Integer(min=1, max=50, required=False, allow_null=True)
+    ranking_options = RankingOptions(required=False, allow_null=True)
 
 
 class FileSearchTool(ClosedSerializer):
-    file_search = FileSearchOptions(required=False)
+    file_search = FileSearchOptions(required=False, allow_null=True)
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        options = super().to_internal_value(data).get("file_search", {})
-        return {"file_search": {"ranking_options": default_ranking_options(), **options}}
+        options = super().to_internal_value(data).get("file_search") or {}
+        return {"file_search": {"ranking_options": default_ranking_options(), **without_nulls(options)}}
 
 
 class Function(ClosedSerializer):
@@ -63,6 +70,9 @@ class Function(ClosedSerializer):
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         function = super().to_internal_value(data)
+        if function["name"] in RESERVED_NAMES:
+            text = "Invalid '{param}': '{name}' is the name of a tool of the server. Choose another name."
+            raise at("name", refusal("invalid_value", text, name=function["name"]))
         function["parameters"] = function.get("parameters") or {"type": "object", "properties": {}}
         function["strict"] = function.get("strict") or False
         return function
@@ -120,23 +130,23 @@ def chunk_sizes(strategy: dict[str, Any] | None) -> tuple[int, int]:
 
 
 class CodeInterpreterResources(ClosedSerializer):
-    file_ids = Array(Id("file"), of="strings", max=CODE_FILES_MAX, required=False)
+    file_ids = Array(Id("file"), of="strings", max=CODE_FILES_MAX, required=False, allow_null=True)
 
 
 class FileSearchResources(ClosedSerializer):
-    vector_store_ids = Array(Id("vs"), of="strings", max=STORES_MAX, required=False)
+    vector_store_ids = Array(Id("vs"), of="strings", max=STORES_MAX, required=False, allow_null=True)
 
 
 class NewStore(ClosedSerializer):
-    file_ids = Array(Id("file"), of="strings", max=STORE_FILES_MAX, required=False)
-    chunking_strategy = ChunkingStrategy(required=False)
+    file_ids = Array(Id("file"), of="strings", max=STORE_FILES_MAX, required=False, allow_null=True)
+    chunking_strategy = ChunkingStrategy(required=False, allow_null=True)
     metadata = Metadata()
 
 
 class FileSearchResourcesOrStores(FileSearchResources):
     """On creation: the ids of stores, or what a new store is made of."""
 
-    vector_stores = Array(NewStore(), max=STORES_MAX, required=False)
+    vector_stores = Array(NewStore(), max=STORES_MAX, required=False, allow_null=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs.get("vector_store_ids") and attrs.get("vector_stores"):

@@ -92,8 +92,8 @@ class VectorStoreViewSet(ResourceViewSet):
         passages = search_together(
             [store.id],
             queries,
-            limit=data.get("max_num_results", SEARCH_RESULTS),
-            score_threshold=data.get("ranking_options", {}).get("score_threshold", 0.0),
+            limit=data.get("max_num_results") or SEARCH_RESULTS,
+            score_threshold=(data.get("ranking_options") or {}).get("score_threshold") or 0.0,
             condition=data.get("filters"),
         )
         stores.touch([store.id])

@@ -39,6 +39,7 @@ ERRORS = {
     401: "No key, or a wrong one.",
     403: "The key or the session may not do this.",
     404: "There is no such object in the key's project.",
+    408: "The request took too long to arrive.",
     409: "A request with that Idempotency-Key is still being worked on: try again in a moment.",
     422: "That Idempotency-Key was used with another request.",
     429: "Too much at once: try again later.",

@@ -34,6 +34,19 @@ def tool(**function: Any) -> dict[str, Any]:
             "model",
             "empty_string",
         ),
+        (
+            {"model": " \t"},
+            "Invalid 'model': string does not match pattern. Expected a string that matches the pattern"
+            r" '^[\s\S]*\S[\s\S]*$'.",
+            "model",
+            "invalid_value",
+        ),
+        (
+            tool(name="file_search"),
+            "Invalid 'tools[1].function.name': 'file_search' is the name of a tool of the server. Choose another name.",
+            "tools[1].function.name",
+            "invalid_value",
+        ),
         ({"foo": 1}, "Unknown parameter: 'foo'.", "foo", "unknown_parameter"),
         ({"id": "asst_mine"}, "Unknown parameter: 'id'.", "id", "unknown_parameter"),
         (

@@ -6,6 +6,7 @@ import pytest
 from pytest_django import DjangoAssertNumQueries
 
 from assistants.models import Message, Thread
+from assistants.serializers.message import MESSAGES_MAX
 from tests.conftest import ApiClient
 
 LONG: dict[str, dict[str, list[str]]] = {"code_interpreter": {"file_ids": []}}
@@ -110,6 +111,33 @@ def test_project_sees_its_own_only(alice: ApiClient, bob: ApiClient, charlie: Ap
         assert answer.status_code == 404
         assert answer.json()["error"]["message"] == missing.replace("thread_x", thread["id"])
     assert alice.get(path).json()["metadata"] == {}
+
+
+def test_more_messages_than_one_transaction_should_hold_are_refused(alice: ApiClient) -> None:
+    said = {"role": "user", "content": "Hello"}
+    several = [said] * (MESSAGES_MAX + 1)
+    text = (
+        f"array too long. Expected an array with maximum length {MESSAGES_MAX},"
+        f" but got an array with length {MESSAGES_MAX + 1} instead."
+    )
+    assistant_id = alice.make("/assistants", {"model": "scripted"})["id"]
+    run = {"assistant_id": assistant_id}
+    thread_id = alice.make("/threads")["id"]
+    for path, body, param in (
+        ("/threads", {"messages": several}, "messages"),
+        ("/threads/runs", {**run, "thread": {"messages": several}}, "thread.messages"),
+        (
+            f"/threads/{thread_id}/runs",
+            {**run, "additional_messages": several},
+            "additional_messages",
+        ),
+    ):
+        refused = alice.post(path, body)
+        assert refused.status_code == 400
+        error = refused.json()["error"]
+        assert (error["message"], error["code"]) == (f"Invalid '{param}': {text}", "array_above_max_length")
+    assert not Message.objects.exists()
+    alice.make("/threads", {"messages": [said] * MESSAGES_MAX})
 
 
 def test_many_messages_are_written_together(

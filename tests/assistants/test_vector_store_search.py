@@ -249,12 +249,31 @@ def nested(depth: int) -> dict[str, Any]:
             "filters",
             "invalid_value",
         ),
+        (
+            {"query": "q", "filters": {"type": "or", "filters": [{"type": "eq", "key": "k", "value": 1}] * 512}},
+            "Invalid 'filters': too many comparisons. Expected at most 512 filters and values, but got 513 instead.",
+            "filters",
+            "invalid_value",
+        ),
+        (
+            {"query": "q", "filters": {"type": "in", "key": "k", "value": ["v"] * 512}},
+            "Invalid 'filters': too many comparisons. Expected at most 512 filters and values, but got 513 instead.",
+            "filters",
+            "invalid_value",
+        ),
         ({"query": "q", "limit": 1}, "Unknown parameter: 'limit'.", "limit", "unknown_parameter"),
     ],
 )
 def test_refused(alice: ApiClient, store: str, body: dict[str, Any], message: str, param: str, code: str) -> None:
     answer = alice.post(f"/vector_stores/{store}/search", body)
     assert_refused(answer, message, param, code)
+
+
+def test_null_options_are_absent_ones(alice: ApiClient, store: str) -> None:
+    options = ("max_num_results", "rewrite_query", "filters", "ranking_options")
+    assert alice.make(f"/vector_stores/{store}/search", {"query": "q", **dict.fromkeys(options)})["data"] == []
+    ranking = {"ranker": None, "score_threshold": None}
+    assert alice.make(f"/vector_stores/{store}/search", {"query": "q", "ranking_options": ranking})["data"] == []
 
 
 def test_ten_levels_are_fine(alice: ApiClient, store: str) -> None:
