@@ -33,7 +33,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+@pytest.mark.parametrize(
+    "mutation",
+    [
+        pytest.param(mutation, id=mutation.name, marks=[pytest.mark.slow] if mutation.waits else [])
+        for mutation in MUTATIONS
+    ],
+)
 def test_without_it_a_test_fails(project: Path, tmp_path: Path, mutation: Mutation) -> None:
     originals = {edit.file: (project / edit.file).read_text() for edit in mutation.edits}
     try:

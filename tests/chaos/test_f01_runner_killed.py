@@ -12,7 +12,7 @@ pytestmark = pytest.mark.chaos
 LEASE_SECONDS = float(PROFILE["KUMOS_LEASE_SECONDS"])
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("database", [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"])
 @pytest.mark.parametrize(
     ("runs", "kills", "at_once"),
     [(24, 4, 12), pytest.param(1000, 200, 40, marks=pytest.mark.slow)],

@@ -28,7 +28,7 @@ async def rejections(rig: Rig) -> float:
     return 0
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("database", [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"])
 @pytest.mark.parametrize(
     ("runs", "pauses", "leases"),
     [(16, 1, 2), pytest.param(300, 60, 3, marks=pytest.mark.slow)],

@@ -58,7 +58,7 @@ class Canceller:
 @pytest.mark.parametrize(
     ("database", "broker", "runs", "at_once"),
     [
-        ("sqlite", "none", 24, 12),
+        pytest.param("sqlite", "none", 24, 12, marks=pytest.mark.slow),
         ("postgresql", "down", 24, 12),
         pytest.param("sqlite", "none", 1000, 30, marks=pytest.mark.slow),
         pytest.param("postgresql", "up", 1000, 30, marks=pytest.mark.slow),
