@@ -54,9 +54,9 @@ class Load:
     cuts: int = 2
     """How often the third subscriber cuts its stream."""
     sdk_every: int = 10
-    """Each so manieth run is made and read with the official SDK; 0 for none."""
+    """One run in so many is made and read with the official SDK; 0 for none."""
     posted_every: int = 3
-    """Each so manieth of the others is made with `stream: true`."""
+    """One in so many of the others is made with `stream: true`; 0 for none."""
     pace: float = 0.0
     """Runs that are begun a second; 0: as soon as one of the others is through."""
     patience: float = PATIENCE_SECONDS

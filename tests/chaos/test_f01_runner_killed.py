@@ -5,11 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos.rig import Plan, Rig, conduct
-from tests.chaos.servers import PROFILE
 
 pytestmark = pytest.mark.chaos
-
-LEASE_SECONDS = float(PROFILE["KUMOS_LEASE_SECONDS"])
 
 
 @pytest.mark.parametrize("database", [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"])

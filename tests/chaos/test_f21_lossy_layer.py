@@ -21,6 +21,11 @@ def plan_of(test: str, database: str, *, drop: float, double: float, delay: floa
     return Plan(test, database, web=2, runners=2, redis=True, settings=settings)
 
 
+async def missed(rig: Rig) -> float:
+    """News that a poll found before any bell did: so the layer really was as bad as it was told to be."""
+    return sum([await server.counted("kumos_bells_missed_total") for server in rig.fleet.web])
+
+
 @pytest.mark.parametrize(
     ("database", "runs"),
     [
@@ -31,12 +36,16 @@ def plan_of(test: str, database: str, *, drop: float, double: float, delay: floa
     ids=["short-postgresql", "full-postgresql", "full-sqlite"],
 )
 def test_f21_bells_are_lost_doubled_late_and_in_disorder(database: str, runs: int) -> None:
+    found_late = 0.0
+
     async def scenario(rig: Rig) -> None:
+        nonlocal found_late
         rig.injector.note("lossy layer")
         async with rig.working(rig.load(runs, at_once=20, model="seeded:40:40")):
             pass
+        found_late = await missed(rig)
 
-    conduct(plan_of("F21", database, drop=0.3, double=0.1, delay=0.3), scenario)
+    conduct(plan_of("F21", database, drop=0.3, double=0.1, delay=0.3), scenario, bites=lambda row: found_late)
 
 
 @pytest.mark.parametrize(
@@ -49,9 +58,13 @@ def test_f21_bells_are_lost_doubled_late_and_in_disorder(database: str, runs: in
     ids=["short-sqlite", "full-sqlite", "full-postgresql"],
 )
 def test_f24_no_bell_ever_rings(database: str, runs: int) -> None:
+    found_late = 0.0
+
     async def scenario(rig: Rig) -> None:
+        nonlocal found_late
         rig.injector.note("silent layer")
         async with rig.working(rig.load(runs, at_once=16, model="seeded:40:40")):
             pass
+        found_late = await missed(rig)
 
-    conduct(plan_of("F24", database, drop=1.0, double=0.0, delay=0.0), scenario)
+    conduct(plan_of("F24", database, drop=1.0, double=0.0, delay=0.0), scenario, bites=lambda row: found_late)
