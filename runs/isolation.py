@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 
 from django.conf import settings
@@ -21,21 +22,21 @@ AT_ONCE = 4
 
 
 class Isolation:
-    """`start` runs up to `free`, `drain` in the end. All methods are for the runner's loop."""
+    """`start`, as often as there are such runs, and `drain` in the end. Both are for the runner's loop."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
 
-    @property
-    def free(self) -> int:
-        return AT_ONCE - len(self.tasks)
+    def start(self, run_ids: Iterable[str]) -> None:
+        """Begins those that have no process yet, AT_ONCE at most.
 
-    def start(self, run_id: str) -> None:
-        """Another runner may do the same at the same moment: one of the two processes finds nothing to claim."""
-        if run_id not in self.tasks:
-            task = self.tasks[run_id] = asyncio.create_task(self._execute(run_id), name=f"{run_id} apart")
-            task.add_done_callback(lambda task: self.tasks.pop(run_id))
+        Another runner may do the same at the same moment: one of the two processes finds nothing to claim.
+        """
+        new = [run_id for run_id in run_ids if run_id not in self.tasks]
+        for run_id in new[: AT_ONCE - len(self.tasks)]:
+            task = self.tasks[run_id] = asyncio.create_task(self._execute(run_id), name=run_id)
+            task.add_done_callback(lambda task: self.tasks.pop(task.get_name()))
 
     async def drain(self) -> None:
         """Has them hand their runs back, and waits for it."""

@@ -171,12 +171,7 @@ class Runner:
             for run in runs:
                 self._start(run)
             if len(runs) < free:
-                break
-        if not self.stopping and self.isolation.free > 0:
-            # It asks for more than are free: some may have their process already, which takes a moment to claim them.
-            for run_id in await self._database(queue.on_last_chance, 2 * AT_ONCE, set(self.executors)):
-                if self.isolation.free > 0 and not self.stopping:
-                    self.isolation.start(run_id)
+                return
 
     def _start(self, run: Run) -> None:
         executor = self.executors[run.pk] = Executor(run, self.writer)
@@ -226,6 +221,10 @@ class Runner:
     async def _reclaim(self) -> None:
         if await self._database(queue.reclaim_dead, self.id):
             self._run_bell.set()
+        # It asks for more than can be begun: some may have their process already, which takes a moment to claim them.
+        waiting = await self._database(queue.on_last_chance, 2 * AT_ONCE, set(self.executors))
+        if not self.stopping:
+            self.isolation.start(waiting)
 
     async def _sweep(self) -> None:
         await self._database(queue.sweep)
