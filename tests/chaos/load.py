@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -245,3 +245,16 @@ async def look_around(history: History, address: Address, key: str, load: Load, 
             answer = await ask(address, "GET", path, headers)
             found = len(answer.object["data"]) if answer.status == 200 and path.count("/") == 2 else 0
             history.write("stranger", path=path, status=answer.status, found=found)
+
+
+async def at_most[S, T](number: int, work: Callable[[S], Awaitable[T]], over: Iterable[S]) -> list[T]:
+    """`work` for each, so many at a time; what it returns, in their order. The first that fails ends the others."""
+    slots = asyncio.Semaphore(number)
+
+    async def one(item: S) -> T:
+        async with slots:
+            return await work(item)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(item)) for item in over]
+    return [task.result() for task in tasks]

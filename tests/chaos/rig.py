@@ -12,7 +12,7 @@ import random
 import shutil
 import time
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -127,6 +127,20 @@ class Rig:
             self.history.write("owed", prompt=accepted.prompt, status=status, code=code, **more)
 
         return write
+
+    def troubles(
+        self, whom: str, faults: Mapping[str, Callable[[Rig], Awaitable[None]]], names: Iterable[str]
+    ) -> Callable[[], Awaitable[None]]:
+        """For `Injector.repeat`: each time one of `names`, in an order that the seed decides, and noted."""
+        left = [*names]
+        self.injector.chance.shuffle(left)
+
+        async def trouble() -> None:
+            name = left.pop()
+            self.injector.note(f"{whom} {name}")
+            await faults[name](self)
+
+        return trouble
 
     async def warm_up(self, runs: int = 6, at_once: int = 3) -> None:
         """A little work, so that what the servers use afterwards is what they use at rest.

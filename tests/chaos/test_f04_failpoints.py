@@ -20,7 +20,7 @@ from django.conf import settings
 from tests.chaos.load import PATIENCE_SECONDS, Load
 from tests.chaos.rig import Plan, Rig, conduct
 from tests.chaos.servers import AUTHORISED, Server
-from tests.chaos.upstreams import FUNCTION
+from tests.chaos.upstreams import FUNCTION, TOOL
 from tests.chaos.wire import Lost, ask
 
 pytestmark = pytest.mark.chaos
@@ -28,7 +28,6 @@ pytestmark = pytest.mark.chaos
 ENDS = ("completed", "cancelled", "expired")
 PACKAGES = ("assistants", "streaming", "runs", "kumos_site")
 CALLS = {"failpoint", "failpoint_on_commit"}
-TOOL = {"type": "function", "function": {"name": FUNCTION, "description": "Looks something up."}}
 
 
 async def no_more(rig: Rig, load: Load) -> None:

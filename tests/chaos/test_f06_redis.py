@@ -91,12 +91,7 @@ def test_f6_redis_in_trouble(
 
     async def scenario(rig: Rig) -> None:
         load = rig.load(runs, at_once=16, model=model)
-        rig.injector.chance.shuffle(names)
-
-        async def trouble() -> None:
-            name = names.pop()
-            rig.injector.note(f"redis {name}")
-            await FAULTS[name](rig)
+        trouble = rig.troubles("redis", FAULTS, names)
 
         async with rig.working(load) as work:
             await rig.injector.repeat(faults // 2, pause, trouble, while_true=lambda: not work.done())

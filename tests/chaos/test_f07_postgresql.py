@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from itertools import cycle, islice
 
 import psycopg
 import pytest
@@ -99,13 +100,7 @@ FAULTS: dict[str, Callable[[Rig], Awaitable[None]]] = {
 def test_f7_postgresql_in_trouble(runs: int, model: str, faults: int, pause: tuple[float, float]) -> None:
     async def scenario(rig: Rig) -> None:
         load = rig.load(runs, at_once=16, model=model, sdk_every=0)  # the SDK sends no key
-        names = ([*FAULTS] * faults)[:faults]
-        rig.injector.chance.shuffle(names)
-
-        async def trouble() -> None:
-            name = names.pop()
-            rig.injector.note(f"postgresql {name}")
-            await FAULTS[name](rig)
+        trouble = rig.troubles("postgresql", FAULTS, islice(cycle(FAULTS), faults))
 
         async with rig.working(load) as work:
             await rig.injector.repeat(faults, pause, trouble, while_true=lambda: not work.done())

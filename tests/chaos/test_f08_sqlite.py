@@ -9,6 +9,8 @@ import resource
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
+from functools import partial
+from itertools import cycle, islice
 
 import pytest
 
@@ -67,7 +69,7 @@ async def starve(rig: Rig, seconds: tuple[float, float]) -> None:
         connection.execute("COMMIT")
 
 
-FAULTS: dict[str, Callable[[Rig, tuple[float, float]], Awaitable[None]]] = {
+FAULTS: dict[str, Callable[..., Awaitable[None]]] = {
     "locked": lock,
     "full": fill_the_disk,
     "starved": starve,
@@ -85,17 +87,15 @@ FAULTS: dict[str, Callable[[Rig, tuple[float, float]], Awaitable[None]]] = {
 def test_f8_sqlite_in_trouble(runs: int, model: str, faults: int, seconds: tuple[float, float]) -> None:
     async def scenario(rig: Rig) -> None:
         load = rig.load(runs, at_once=12, model=model, sdk_every=0)
-        names = ([*FAULTS] * faults)[:faults]
-        rig.injector.chance.shuffle(names)
+        lasting = {name: partial(fault, seconds=seconds) for name, fault in FAULTS.items()}
+        trouble = rig.troubles("sqlite", lasting, islice(cycle(FAULTS), faults))
 
-        async def trouble() -> None:
-            name = names.pop()
-            rig.injector.note(f"sqlite {name}")
-            await FAULTS[name](rig, seconds)
+        async def trouble_and_recovery() -> None:
+            await trouble()
             await works_again(rig)
 
         async with rig.working(load) as work:
-            await rig.injector.repeat(faults, (0.3, 1.0), trouble, while_true=lambda: not work.done())
+            await rig.injector.repeat(faults, (0.3, 1.0), trouble_and_recovery, while_true=lambda: not work.done())
 
     plan = Plan(
         "F8", "sqlite", disk=64, refusals=(503,), errors=True, attempts=3, settings={"KUMOS_RUN_SECONDS": "120"}

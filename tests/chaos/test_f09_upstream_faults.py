@@ -4,12 +4,11 @@ the server was asked again only where it had not said a word.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict, dataclass
 
 import pytest
 
-from tests.chaos.load import Load
+from tests.chaos.load import Load, at_most
 from tests.chaos.rig import Plan, Rig, conduct
 
 pytestmark = pytest.mark.chaos
@@ -69,15 +68,13 @@ FAULTS = {
 def test_f9_the_model_server_fails(database: str, times: int, at_once: int) -> None:
     async def scenario(rig: Rig) -> None:
         await rig.warm_up(at_once, at_once=at_once)
-        slots = asyncio.Semaphore(at_once)
 
         async def one(load: Load) -> None:
-            async with slots:
-                rig.injector.note("fault of the model server", mode=load.model)
-                await load.work()
+            rig.injector.note("fault of the model server", mode=load.model)
+            await load.work()
 
         loads = [load_of(rig, mode, owed, number) for number in range(times) for mode, owed in FAULTS.items()]
-        await asyncio.gather(*map(one, loads))
+        await at_most(at_once, one, loads)
 
     settings = {"KUMOS_UPSTREAM_ATTEMPTS": str(ATTEMPTS), "KUMOS_UPSTREAM_IDLE_SECONDS": str(IDLE_SECONDS)}
     plan = Plan("F9", database, ends=("completed", "failed"), attempts=ATTEMPTS, settings=settings)

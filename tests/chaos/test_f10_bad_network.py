@@ -4,6 +4,10 @@ in slices of one byte, crawl, stand still. Readers that come back have each even
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+from itertools import cycle, islice
+
 import pytest
 
 from tests.chaos.proxy import CLEAR, Fault
@@ -11,14 +15,29 @@ from tests.chaos.rig import Plan, Rig, conduct
 
 pytestmark = pytest.mark.chaos
 
-FAULTS = {
-    "sliced": Fault(slice=1),
-    "slow": Fault(rate=7_000),  # 56 kbit/s
-    "late": Fault(latency=0.3),
-    "reset": CLEAR,
-    "hole": Fault(hole=True),
+
+async def disturb(rig: Rig, fault: Fault) -> None:
+    """A while of it. What was in a hole is reset afterwards: nobody would ever tell those clients."""
+    proxy = rig.injector.choice([*rig.proxies.values()])
+    proxy.fault = fault
+    await rig.injector.rest(0.2, 1.0)
+    proxy.fault = CLEAR
+    if fault.hole:
+        proxy.reset()
+
+
+async def reset(rig: Rig) -> None:
+    rig.injector.choice([*rig.proxies.values()]).reset()
+    await rig.injector.rest(0.2, 1.0)
+
+
+FAULTS: dict[str, Callable[[Rig], Awaitable[None]]] = {
+    "sliced": partial(disturb, fault=Fault(slice=1)),
+    "slow": partial(disturb, fault=Fault(rate=7_000)),  # 56 kbit/s
+    "late": partial(disturb, fault=Fault(latency=0.3)),
+    "reset": reset,
+    "hole": partial(disturb, fault=Fault(hole=True)),
 }
-"""What is done to a proxy for a while. What was in a hole is reset afterwards: nobody would ever tell those clients."""
 
 
 @pytest.mark.parametrize(
@@ -27,20 +46,7 @@ FAULTS = {
 def test_f10_a_bad_network_before_the_servers(runs: int, faults: int) -> None:
     async def scenario(rig: Rig) -> None:
         load = rig.load(runs, at_once=12, model="seeded:80:40", cuts=4)
-        names = [*FAULTS] * (faults // len(FAULTS) + 1)
-        rig.injector.chance.shuffle(names)
-
-        async def trouble() -> None:
-            name = names.pop()
-            proxy = rig.injector.choice([*rig.proxies.values()])
-            rig.injector.note(f"network {name}")
-            proxy.fault = FAULTS[name]
-            if name == "reset":
-                proxy.reset()
-            await rig.injector.rest(0.2, 1.0)
-            proxy.fault = CLEAR
-            if name == "hole":
-                proxy.reset()
+        trouble = rig.troubles("network", FAULTS, islice(cycle(FAULTS), faults))
 
         async with rig.working(load) as work:
             await rig.injector.repeat(faults, (0.0, 0.3), trouble, while_true=lambda: not work.done())

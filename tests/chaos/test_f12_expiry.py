@@ -13,13 +13,12 @@ import pytest
 from tests.chaos.load import Accepted, Load
 from tests.chaos.rig import Plan, Rig, conduct
 from tests.chaos.servers import AUTHORISED
-from tests.chaos.upstreams import FUNCTION
+from tests.chaos.upstreams import FUNCTION, TOOL
 from tests.chaos.wire import Lost, ask
 
 pytestmark = pytest.mark.chaos
 
 LATE_SECONDS = 10.0
-TOOL = {"type": "function", "function": {"name": FUNCTION, "description": "Looks something up."}}
 ACTIVE = ("queued", "in_progress", "requires_action")
 
 

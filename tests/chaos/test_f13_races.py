@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 
+from tests.chaos.load import at_most
 from tests.chaos.rig import Plan, Rig, conduct
 from tests.chaos.servers import AUTHORISED
 from tests.chaos.wire import Answer, ask
@@ -82,13 +83,7 @@ def test_f13_one_of_forty_gets_the_run(database: str, threads: int, rounds: int)
                 rig.injector.note("race", answers=AT_ONCE)
                 assert seen == {"run 200": 1, "run 400": AT_ONCE - 1}, seen
 
-        slots = asyncio.Semaphore(2)
-
-        async def limited(number: int) -> None:
-            async with slots:
-                await on_one_thread(number)
-
-        await asyncio.gather(*[limited(number) for number in range(threads)])
+        await at_most(2, on_one_thread, range(threads))
 
     plan = Plan("F13", database, web=2, runners=1, redis=database == "postgresql")
     conduct(plan, scenario, bites=lambda row: row.runs == threads * rounds)

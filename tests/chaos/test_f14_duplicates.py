@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import pytest
 
+from tests.chaos.load import at_most
 from tests.chaos.rig import Plan, Rig, conduct
 from tests.chaos.servers import AUTHORISED
 from tests.chaos.subscribers import Poster
@@ -34,13 +35,11 @@ CUT = 0.3
 def test_f14_a_key_makes_one_run(database: str, keys: int) -> None:
     async def scenario(rig: Rig) -> None:
         made = await ask(rig.addresses[0], "POST", "/v1/assistants", AUTHORISED, {"model": "seeded:20:60"})
-        slots = asyncio.Semaphore(3)
 
         async def one(number: int) -> None:
-            async with slots:
-                await duplicates(rig, made.object["id"], number, streamed=number % 2 == 0)
+            await duplicates(rig, made.object["id"], number, streamed=number % 2 == 0)
 
-        await asyncio.gather(*[one(number) for number in range(keys)])
+        await at_most(3, one, range(keys))
 
     plan = Plan("F14", database, web=2, runners=1, redis=database == "postgresql")
     row = conduct(plan, scenario)

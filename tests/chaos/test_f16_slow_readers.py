@@ -13,7 +13,7 @@ from contextlib import suppress
 import pytest
 
 from tests.chaos.databases import seconds
-from tests.chaos.load import Load
+from tests.chaos.load import Load, at_most
 from tests.chaos.report import spread
 from tests.chaos.rig import Plan, Rig, conduct
 from tests.chaos.subscribers import Subscriber
@@ -89,13 +89,12 @@ async def watch(rig: Rig, load: Load, number: int, slow: int) -> Fast:
 async def latencies(rig: Rig, load: Load, at_once: int, slow: int) -> list[float]:
     """All runs of a load, at their end: what each event took from the database to its fast reader."""
     await load.begin()
-    slots = asyncio.Semaphore(at_once)
 
     async def one(number: int) -> Fast:
-        async with slots, asyncio.timeout(load.patience):
+        async with asyncio.timeout(load.patience):
             return await watch(rig, load, number, slow)
 
-    readers = await asyncio.gather(*[one(number) for number in range(load.runs)])
+    readers = await at_most(at_once, one, range(load.runs))
     rows = await asyncio.to_thread(rig.database.rows, STORED)
     stored = {(row["thread_id"], row["seq"]): seconds(row["created_at"]) for row in rows}
     return [came - stored[reader.thread, seq] for reader in readers for seq, came in reader.came.items()]

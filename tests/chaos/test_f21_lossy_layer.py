@@ -5,6 +5,8 @@ F24: one that brings nothing at all. Everything is found by looking into the dat
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.chaos.rig import Plan, Rig, conduct
@@ -12,13 +14,25 @@ from tests.chaos.rig import Plan, Rig, conduct
 pytestmark = pytest.mark.chaos
 
 
-def plan_of(test: str, database: str, *, drop: float, double: float, delay: float) -> Plan:
+def conduct_over(
+    layer: str, test: str, database: str, runs: int, at_once: int, *, drop: float, double: float, delay: float
+) -> None:
     """One process with its layer in memory, or several around Redis."""
     settings = {"DJANGO_SETTINGS_MODULE": "tests.chaos.lossy_settings"}
     settings |= {"CHAOS_DROP": str(drop), "CHAOS_DOUBLE": str(double), "CHAOS_DELAY": str(delay)}
-    if database == "sqlite":
-        return Plan(test, database, settings=settings)
-    return Plan(test, database, web=2, runners=2, redis=True, settings=settings)
+    plan = Plan(test, database, settings=settings)
+    if database == "postgresql":
+        plan = replace(plan, web=2, runners=2, redis=True)
+    found_late = 0.0
+
+    async def scenario(rig: Rig) -> None:
+        nonlocal found_late
+        rig.injector.note(layer)
+        async with rig.working(rig.load(runs, at_once=at_once, model="seeded:40:40")):
+            pass
+        found_late = await missed(rig)
+
+    conduct(plan, scenario, bites=lambda row: found_late)
 
 
 async def missed(rig: Rig) -> float:
@@ -36,16 +50,7 @@ async def missed(rig: Rig) -> float:
     ids=["short-postgresql", "full-postgresql", "full-sqlite"],
 )
 def test_f21_bells_are_lost_doubled_late_and_in_disorder(database: str, runs: int) -> None:
-    found_late = 0.0
-
-    async def scenario(rig: Rig) -> None:
-        nonlocal found_late
-        rig.injector.note("lossy layer")
-        async with rig.working(rig.load(runs, at_once=20, model="seeded:40:40")):
-            pass
-        found_late = await missed(rig)
-
-    conduct(plan_of("F21", database, drop=0.3, double=0.1, delay=0.3), scenario, bites=lambda row: found_late)
+    conduct_over("lossy layer", "F21", database, runs, 20, drop=0.3, double=0.1, delay=0.3)
 
 
 @pytest.mark.parametrize(
@@ -58,13 +63,4 @@ def test_f21_bells_are_lost_doubled_late_and_in_disorder(database: str, runs: in
     ids=["short-sqlite", "full-sqlite", "full-postgresql"],
 )
 def test_f24_no_bell_ever_rings(database: str, runs: int) -> None:
-    found_late = 0.0
-
-    async def scenario(rig: Rig) -> None:
-        nonlocal found_late
-        rig.injector.note("silent layer")
-        async with rig.working(rig.load(runs, at_once=16, model="seeded:40:40")):
-            pass
-        found_late = await missed(rig)
-
-    conduct(plan_of("F24", database, drop=1.0, double=0.0, delay=0.0), scenario, bites=lambda row: found_late)
+    conduct_over("silent layer", "F24", database, runs, 16, drop=1.0, double=0.0, delay=0.0)

@@ -7,10 +7,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from functools import partial
 
 import pytest
 
-from tests.chaos.load import Load
+from tests.chaos.load import Load, at_most
 from tests.chaos.rig import Plan, Rig, conduct
 from tests.chaos.servers import AUTHORISED
 from tests.chaos.subscribers import Subscriber
@@ -19,6 +20,7 @@ from tests.chaos.wire import Response, opened
 pytestmark = pytest.mark.chaos
 
 PATH = "/v1/threads/runs"
+AT_ONCE = 16
 
 
 class Leaver(Subscriber):
@@ -72,26 +74,20 @@ def test_f23_clients_go_at_the_first_event(database: str, runs: int) -> None:
     async def scenario(rig: Rig) -> None:
         load = rig.load(runs, model="seeded:20:40")
         await load.begin()
-        slots = asyncio.Semaphore(16)
-
-        async def one(number: int) -> Leaver:
-            async with slots:
-                return await begin_and_leave(rig, load, number)
-
-        left = await asyncio.gather(*[one(number) for number in range(runs)])
+        left = await at_most(AT_ONCE, partial(begin_and_leave, rig, load), range(runs))
         await rig.over()
         rows = {row["thread_id"]: row for row in await asyncio.to_thread(rig.database.rows, RUNS)}
         for leaver in left:
             leaver.aim(leaver.thread, rows[leaver.thread]["id"])
         assert {rows[leaver.thread]["status"] for leaver in left} == {"completed"}, "a run waited for its client"
-        await asyncio.gather(*[follow_in(slots, leaver) for leaver in left])  # the rest is there for each of them
+        await at_most(AT_ONCE, to_the_end, left)  # the rest is there for each of them
 
     plan = Plan("F23", database, web=1, runners=1, redis=database == "postgresql")
     conduct(plan, scenario, bites=lambda row: row.injections == runs)
 
 
-async def follow_in(slots: asyncio.Semaphore, reader: Subscriber) -> None:
-    async with slots, asyncio.timeout(60):
+async def to_the_end(reader: Subscriber) -> None:
+    async with asyncio.timeout(60):
         await reader.follow()
 
 

@@ -15,6 +15,7 @@ from tests.upstream import expected_text, seeded_text, words
 ROOT = Path(__file__).parents[2]
 FUNCTION = "lookup"
 """The function that runs of chaos tests call, where they do."""
+TOOL = {"type": "function", "function": {"name": FUNCTION, "description": "Looks something up."}}
 IDLE_SECONDS = 2.0
 """How long after the last run's end calls may still be open (I10)."""
 
