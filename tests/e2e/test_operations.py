@@ -17,7 +17,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.backends import Postgres, Redis, has_redis, postgres_programs
+from tests.chaos.databases import Postgresql
 from tests.e2e.events import SECONDS, Desk
+from tests.e2e.holders import holder_pid
 from tests.ports import free_port
 from tests.process import KEY, KumosProcess, KumosWorker
 from tests.upstream import Upstream
@@ -189,13 +191,13 @@ def several(
 Several = tuple[KumosProcess, list[Probed]]
 
 
-def holder_of(postgres: Postgres, path: str, workers: list[Probed]) -> int:
-    """Which of the workers has the run."""
-    query = "SELECT w.pid FROM runs_worker w JOIN runs_run r ON r.worker_id = w.id WHERE r.id = %s"
-    with psycopg.connect(postgres.url) as connection:
-        row = connection.execute(query, [path.rpartition("/")[2]]).fetchone()
-    assert row is not None
-    return [worker.pid for worker in workers].index(row[0])
+def ready_urls(several: Several) -> list[str]:
+    """Where each of them answers probes, once all are well."""
+    web, workers = several
+    urls = [web.url, *(worker.probe_url for worker in workers)]
+    for url in urls:
+        is_ready(url)
+    return urls
 
 
 @needs_servers
@@ -207,7 +209,8 @@ def test_a_killed_worker_is_a_take_over_of_the_other(several: Several, backends:
         path = desk.ask("!stall")
         watcher = desk.watch(f"{path}/stream")
         watcher.wait_for("thread.message.delta")
-        holder = holder_of(backends[0], path, workers)
+        pid = holder_pid(Postgresql(backends[0].url), path)
+        holder = [worker.pid == pid for worker in workers].index(True)
         crash = ("kumos_run_takeovers_total", "crash")
         other = workers[1 - holder]
         workers[holder].kill()
@@ -224,10 +227,7 @@ def test_a_killed_worker_is_a_take_over_of_the_other(several: Several, backends:
 @needs_servers
 @pytest.mark.own_database
 def test_a_stopped_database_is_told_and_comes_back(several: Several, backends: tuple[Postgres, Redis]) -> None:
-    web, workers = several
-    urls = [web.url, *(worker.probe_url for worker in workers)]
-    for url in urls:
-        is_ready(url)
+    urls = ready_urls(several)
     backends[0].stop()
     try:
         for url in urls:
@@ -247,10 +247,8 @@ def test_a_stopped_database_is_told_and_comes_back(several: Several, backends: t
 @needs_servers
 @pytest.mark.own_database
 def test_a_killed_redis_is_degraded_and_no_more(several: Several, backends: tuple[Postgres, Redis]) -> None:
-    web, workers = several
-    urls = [web.url, *(worker.probe_url for worker in workers)]
-    for url in urls:
-        is_ready(url)
+    web, _ = several
+    urls = ready_urls(several)
     backends[1].kill()
     degraded = {"status": "degraded", "checks": {**WELL, "layer": "degraded"}}
     try:

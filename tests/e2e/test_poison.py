@@ -13,6 +13,7 @@ import pytest
 
 from tests.chaos.databases import Database, Postgresql, Sqlite
 from tests.e2e.events import Desk
+from tests.e2e.holders import holder_pid
 from tests.lanes import on_postgres
 from tests.loops import PATIENCE_SECONDS
 from tests.process import KumosProcess
@@ -22,7 +23,6 @@ pytestmark = pytest.mark.e2e
 
 CRASH_CAP = 3
 NEIGHBOURS = 6
-HOLDER = "SELECT w.pid FROM runs_worker w JOIN runs_run r ON r.worker_id = w.id WHERE r.id = '{}'"
 CRASHES = "SELECT crash_attempts FROM runs_run WHERE id <> '{}'"
 
 
@@ -54,11 +54,10 @@ def kill_whoever_has_it(
     give_up_at = time.monotonic() + 2 * PATIENCE_SECONDS
     while desk.get(path)["status"] != "failed":
         assert time.monotonic() < give_up_at, server.output()
-        for row in database.rows(HOLDER.format(path.rsplit("/", 1)[1])):
-            if row["pid"] in killed:
-                continue
-            killed.add(row["pid"])
-            deaths.append(row["pid"] == server.pid)
+        pid = holder_pid(database, path)
+        if pid is not None and pid not in killed:
+            killed.add(pid)
+            deaths.append(pid == server.pid)
             if deaths[-1]:
                 server.kill()
                 if len(deaths) == CRASH_CAP - 1:
@@ -66,6 +65,6 @@ def kill_whoever_has_it(
                 server.start()
             else:
                 with suppress(ProcessLookupError):
-                    os.kill(row["pid"], signal.SIGKILL)
+                    os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
     return deaths

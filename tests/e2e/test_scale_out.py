@@ -20,7 +20,9 @@ import psycopg
 import pytest
 
 from tests.backends import Postgres, Redis, has_redis, postgres_programs
+from tests.chaos.databases import Postgresql
 from tests.e2e.events import CUT, DONE, SECONDS, Desk, Frame, Watcher, ends_of, frames, last_id, names, text_of
+from tests.e2e.holders import holder_pid
 from tests.process import KumosProcess, KumosWorker
 
 pytestmark = [
@@ -77,11 +79,8 @@ class House:
 
     def holder_of(self, path: str) -> KumosProcess:
         """The worker that has the run."""
-        query = "SELECT w.pid FROM runs_worker w JOIN runs_run r ON r.worker_id = w.id WHERE r.id = %s"
-        with psycopg.connect(self.database) as connection:
-            row = connection.execute(query, [path.rsplit("/", 1)[1]]).fetchone()
-        assert row is not None
-        (found,) = [worker for worker in self.workers if worker.pid == row[0]]
+        pid = holder_pid(Postgresql(self.database), path)
+        (found,) = [worker for worker in self.workers if worker.pid == pid]
         return found
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pytest_django.fixtures import Settings
 
+from assistants.clock import now
 from assistants.models import Thread
 from runs import queue, tools
 from runs.executor import Executor
@@ -83,6 +85,11 @@ def ask(client: ApiClient, content: str, *, tools: list[Any] | None = None, **fi
     thread = client.make("/threads", {"messages": [{"role": "user", "content": content}]})
     run = client.make(f"/threads/{thread['id']}/runs", {"assistant_id": assistant["id"], **fields})
     return Thread.objects.get(pk=thread["id"]), Run.objects.get(pk=run["id"])
+
+
+def make_overdue(run: Run) -> None:
+    """Its time is over, and nobody has looked at it since."""
+    Run.objects.filter(pk=run.pk).update(expires_at=now() - timedelta(seconds=1))
 
 
 class EndlessChild:

@@ -16,7 +16,7 @@ from runs.transitions import usage_of
 from streaming.models import Event
 from tests.conftest import ApiClient
 from tests.fold import fetched, fold
-from tests.runs.conftest import GET_WEATHER, ask
+from tests.runs.conftest import GET_WEATHER, ask, make_overdue
 
 pytestmark = pytest.mark.django_db
 
@@ -136,7 +136,7 @@ def test_a_run_that_is_over_or_about_to_be_cannot_be_cancelled(status: str, alic
 
 def test_an_overdue_run_has_expired_before_it_can_be_cancelled(alice: ApiClient) -> None:
     _, run = ask(alice, "Hello")
-    Run.objects.filter(pk=run.pk).update(expires_at=now() - timedelta(seconds=1))
+    make_overdue(run)
     response = alice.post(f"{path_of(run)}/cancel")
     assert response.json()["error"]["message"] == "Cannot cancel run with status 'expired'."
     assert names(run)[-1] == "thread.run.expired"

@@ -6,27 +6,24 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
-from channels.layers import channel_layers, get_channel_layer
+from channels.layers import channel_layers
 from pytest_django.fixtures import Settings
 
-from assistants import bell
 from assistants.clock import now
 from assistants.models import Message
 from runs import queue, runner
-from runs.consumers import RunConsumer
-from runs.models import Run, Worker
+from runs.models import Run
 from runs.runner import Runner
 from streaming.models import Event
 from tests.conftest import ApiClient
-from tests.loops import run_async, until
-from tests.runs.conftest import GET_WEATHER, ask
+from tests.loops import until
+from tests.runs.at_work import running
+from tests.runs.conftest import GET_WEATHER, ask, make_overdue
 from tests.runs.model import Model
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,40 +33,13 @@ NEVER, SOON = 1000, 0.05
 
 @pytest.fixture(autouse=True)
 def silence(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No beat, no sweep, no look for runs that were left, for as long as a test takes; bells are for `working`."""
+    """No beat, no sweep, no look for runs that were left, for as long as a test takes; bells are for those who hear."""
     settings.DATA_DIR = tmp_path
     settings.KUMOS_BEAT_SECONDS = settings.KUMOS_SWEEP_SECONDS = NEVER
     settings.KUMOS_LEASE_SECONDS = 10 * NEVER
     monkeypatch.setattr(runner, "POLL_SECONDS", NEVER)
     monkeypatch.setattr(runner, "RECLAIM_SECONDS", NEVER)
     channel_layers.backends.clear()
-
-
-def working(work: Callable[[], Awaitable[None]], *, hears: bool = False) -> None:
-    """`work` beside a runner that has claimed what there was. Only with `hears` do bells reach it."""
-
-    async def hear(consumer: RunConsumer) -> None:
-        layer = get_channel_layer()
-        assert layer is not None
-        while True:
-            await consumer.dispatch(await layer.receive(bell.RUNNER_CHANNEL))
-
-    async def on_loop() -> None:
-        here = Runner(4)
-        life = asyncio.create_task(here.run())
-        ears = asyncio.create_task(hear(RunConsumer(here))) if hears else None
-        try:
-            await until(lambda: Worker.objects.filter(pk=here.id).exists())
-            await work()
-        finally:
-            await here.drain(0)
-            await life
-            if ears is not None:
-                ears.cancel()
-                with suppress(asyncio.CancelledError):
-                    await ears
-
-    run_async(on_loop)
 
 
 def status_of(run: Run) -> str:
@@ -85,10 +55,6 @@ def cancel(client: ApiClient, run: Run) -> None:
     assert client.make(f"/threads/{run.thread_id}/runs/{run.pk}/cancel")["status"] == "cancelling"
 
 
-def overdue(run: Run) -> None:
-    Run.objects.filter(pk=run.pk).update(expires_at=now() - timedelta(seconds=1))
-
-
 def reason_of(run: Run) -> str:
     return str(Message.objects.get(run_id=run.pk).incomplete_reason)
 
@@ -99,12 +65,12 @@ def reason_of(run: Run) -> str:
 def test_a_cancel_comes_by_bell(alice: ApiClient) -> None:
     _, run = ask(alice, "!stall")
 
-    async def work() -> None:
+    async def work(_: Runner) -> None:
         await until(partial(speaks, run))
         await asyncio.to_thread(cancel, alice, run)
         await until(lambda: status_of(run) == "cancelled")
 
-    working(work, hears=True)
+    running(work)
     assert reason_of(run) == "run_cancelled"
 
 
@@ -113,13 +79,13 @@ def test_a_cancel_comes_with_the_next_flush(alice: ApiClient, model: Model) -> N
     model.will("Once ", more, "upon ", hold)
     _, run = ask(alice, "Hello", model="m")
 
-    async def work() -> None:
+    async def work(_: Runner) -> None:
         await until(partial(speaks, run))
         await asyncio.to_thread(cancel, alice, run)
         more.set()
         await until(lambda: status_of(run) == "cancelled")
 
-    working(work)
+    running(work, hears=False)
     hold.set()
     assert reason_of(run) == "run_cancelled"
 
@@ -128,12 +94,12 @@ def test_a_cancel_comes_with_the_next_beat(alice: ApiClient, settings: Settings)
     settings.KUMOS_BEAT_SECONDS = SOON
     _, run = ask(alice, "!stall")
 
-    async def work() -> None:
+    async def work(_: Runner) -> None:
         await until(partial(speaks, run))
         await asyncio.to_thread(cancel, alice, run)
         await until(lambda: status_of(run) == "cancelled")
 
-    working(work)
+    running(work, hears=False)
     assert reason_of(run) == "run_cancelled"
 
 
@@ -145,12 +111,12 @@ def test_a_cancel_is_carried_out_by_others_where_the_worker_is_dead(
     assert queue.claim_one(run, "worker_dead") is not None
     cancel(alice, run)
 
-    async def work() -> None:
+    async def work(_: Runner) -> None:
         assert await asyncio.to_thread(status_of, run) == "cancelling", "its lease is left to it"
         await asyncio.to_thread(lambda: Run.objects.filter(pk=run.pk).update(lease_until=now() - timedelta(seconds=1)))
         await until(lambda: status_of(run) == "cancelled")
 
-    working(work)
+    running(work, hears=False)
 
 
 # A time limit ---------------------------------------------------------------------------------------------------------
@@ -160,10 +126,10 @@ def test_a_run_expires_by_its_workers_deadline(alice: ApiClient) -> None:
     _, run = ask(alice, "!stall")
     Run.objects.filter(pk=run.pk).update(expires_at=now() + timedelta(seconds=3))  # time enough for the words before
 
-    async def work() -> None:
+    async def work(_: Runner) -> None:
         await until(lambda: status_of(run) == "expired")
 
-    working(work)
+    running(work, hears=False)
     assert reason_of(run) == "run_expired"
 
 
@@ -172,19 +138,19 @@ def test_a_run_expires_by_the_sweep(alice: ApiClient, settings: Settings) -> Non
     settings.KUMOS_SWEEP_SECONDS = SOON
     _, run = ask(alice, "!call get_weather {}", tools=[GET_WEATHER])
 
-    async def work() -> None:
+    async def work(_: Runner) -> None:
         await until(lambda: status_of(run) == "requires_action")
-        await asyncio.to_thread(overdue, run)
+        await asyncio.to_thread(make_overdue, run)
         await until(lambda: status_of(run) == "expired")
 
-    working(work)
+    running(work, hears=False)
 
 
 def test_a_run_expires_when_it_is_read(alice: ApiClient) -> None:
     """Nobody works here at all."""
     thread, run = ask(alice, "!stall")
     assert queue.claim_one(run, "worker_dead") is not None
-    overdue(run)
+    make_overdue(run)
     assert status_of(run) == "in_progress"
     assert alice.get(f"/threads/{thread.pk}/runs/{run.pk}").json()["status"] == "expired"
     assert status_of(run) == "expired"

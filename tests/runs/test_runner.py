@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -13,20 +12,19 @@ from typing import Any
 
 import pytest
 from channels.db import database_sync_to_async
-from channels.layers import channel_layers, get_channel_layer
+from channels.layers import channel_layers
 from django.db import DatabaseError, connection
 from pytest_django.fixtures import Settings
 
-from assistants import bell
 from assistants.clock import now
 from assistants.models import Message, VectorStoreFile
 from runs import ingest, queue, runner, transitions
-from runs.consumers import RunConsumer
 from runs.models import Run, Worker
 from runs.runner import Runner
 from streaming.models import Event
 from tests.conftest import ApiClient
 from tests.loops import PATIENCE_SECONDS, run_async, until
+from tests.runs.at_work import running
 from tests.runs.conftest import GET_WEATHER, EndlessChild, ask
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -39,34 +37,6 @@ def quiet(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     settings.KUMOS_BEAT_SECONDS = settings.KUMOS_SWEEP_SECONDS = 1000
     monkeypatch.setattr(runner, "POLL_SECONDS", 1000)
     channel_layers.backends.clear()
-
-
-async def hear(consumer: RunConsumer) -> None:
-    """What `serve` does with the channel `runs`: one message after the other."""
-    layer = get_channel_layer()
-    assert layer is not None
-    while True:
-        await consumer.dispatch(await layer.receive(bell.RUNNER_CHANNEL))
-
-
-def running(work: Callable[[Runner], Awaitable[None]], *, slots: int = 4, drain: float = 0) -> None:
-    """`work` beside a runner that hears bells and has claimed what there was; drained afterwards."""
-
-    async def on_loop() -> None:
-        here = Runner(slots)
-        life = asyncio.create_task(here.run())
-        ears = asyncio.create_task(hear(RunConsumer(here)))
-        try:
-            await until(lambda: Worker.objects.filter(pk=here.id).exists())
-            await work(here)
-        finally:
-            await here.drain(drain)
-            await life
-            ears.cancel()
-            with suppress(asyncio.CancelledError):
-                await ears
-
-    run_async(on_loop)
 
 
 def has(run: Run, status: str) -> Callable[[], bool]:

@@ -7,9 +7,7 @@ be where the model is, and the events that the step told, added to what a listen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -29,17 +27,17 @@ from hypothesis.stateful import (
 
 from assistants import conversation
 from assistants.clock import now
-from assistants.errors import ApiError
 from assistants.models import Message, Project, Thread
 from runs import progress, queue, transitions
-from runs.models import Run, RunStep
-from runs.progress import CancelRequested, Fenced, OpenMessage
+from runs.models import Run
+from runs.progress import CancelRequested, Fenced
 from runs.story import Piece
 from runs.transitions import usage_of
 from streaming import journal, retention
 from streaming.models import DELTAS, TERMINAL_RUN_EVENTS, EndedRun, Event
 from tests.fold import fold
 from tests.runs.fetched import comparable, fetched
+from tests.runs.handles import Handle, in_savepoint, refused
 from tests.runs.pure import ACTIVE, HELD, Outcome, PureRun
 from tests.runs.reader import Reader
 
@@ -49,16 +47,6 @@ WORKERS = ("worker_a", "worker_b")
 PICK = st.integers(0, 999)
 TEXTS = ("a", "bc ", "ü", "\u2028")
 QUESTION: dict[str, Any] = {"role": "user", "content": [{"type": "text", "text": {"value": "Hi", "annotations": []}}]}
-
-
-@dataclass
-class Handle:
-    """What a worker remembers of a run it once claimed. It stays when the worker died: then it is a zombie's."""
-
-    run: Run
-    message: OpenMessage | None = None
-    step: RunStep | None = None
-    calls: int = 0
 
 
 class Lives(RuleBasedStateMachine):
@@ -460,21 +448,6 @@ def function(id: str, arguments: str, output: str | None = None) -> dict[str, An
         "type": "function",
         "function": {"name": "get_weather", "arguments": arguments, "output": output},
     }
-
-
-def in_savepoint(work: Callable[[], Any]) -> None:
-    with transaction.atomic():
-        work()
-
-
-@contextmanager
-def refused(wanted: bool) -> Iterator[None]:
-    if wanted:
-        with pytest.raises(ApiError), transaction.atomic():
-            yield
-    else:
-        with transaction.atomic():
-            yield
 
 
 def lives(examples: int, steps: int) -> None:
