@@ -111,14 +111,17 @@ class Rig:
                 task.cancel()
             await asyncio.gather(work, stranger, return_exceptions=True)
 
+    async def at_work(self) -> list[Server]:
+        """The servers that work on runs, the busiest first."""
+        pids = [row["pid"] for row in await asyncio.to_thread(self.database.rows, HELD)]
+        busy = [server for server in self.fleet.runners if server.alive and server.pid in pids]
+        return sorted(busy, key=lambda server: pids.index(server.pid))
+
     async def busy(self) -> list[Server]:
-        """The servers that work on runs, the busiest first; waits until there is one."""
-        while True:
-            rows = await asyncio.to_thread(self.database.rows, HELD)
-            pids = [row["pid"] for row in rows]
-            if busy := [server for server in self.fleet.runners if server.alive and server.pid in pids]:
-                return sorted(busy, key=lambda server: pids.index(server.pid))
+        """Those `at_work`; waits until there is one, which there must be."""
+        while not (busy := await self.at_work()):
             await asyncio.sleep(0.05)
+        return busy
 
     def owing(self, status: str, code: str | None = None, **more: object) -> Callable[[Accepted], None]:
         """For `Load.after_accept`: how its runs must end (`owed` in history.py)."""

@@ -50,9 +50,9 @@ class Canceller:
         history.write("cancel", prompt=accepted.prompt, run=accepted.run, status=answer.status)
 
     async def kill(self) -> None:
-        server = (await self.rig.busy())[0]
-        await server.kill()
-        await server.start()
+        if busy := await self.rig.at_work():  # all may be over by now
+            await busy[0].kill()
+            await busy[0].start()
 
 
 @pytest.mark.parametrize(
