@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any
 
 from channels.layers import get_channel_layer
@@ -77,12 +78,10 @@ class Engine:
 
     async def _run(self) -> None:
         """Starts the runner again whenever it fails: one that is silently dead is the worst state."""
-        if self._only is not None:
-            await self.runner.run_alone(self._only)
-            return
+        work = self.runner.run if self._only is None else partial(self.runner.run_alone, self._only)
         while not self._stopping:
             try:
-                await self.runner.run()
+                await work()
                 return
             except Exception:
                 logger.exception("the runner failed and starts again")

@@ -27,6 +27,7 @@ class Isolation:
     def __init__(self) -> None:
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._stopping = False
 
     def start(self, run_ids: Iterable[str]) -> None:
         """Begins those that have no process yet, AT_ONCE at most.
@@ -39,18 +40,32 @@ class Isolation:
             task.add_done_callback(lambda task: self.tasks.pop(task.get_name()))
 
     async def drain(self) -> None:
-        """Has them hand their runs back, and waits for it."""
+        """Has them hand their runs back, and waits for it. Asked again, they do so at once."""
+        self._stopping = True
         for process in self._processes.values():
-            with suppress(ProcessLookupError):
-                process.terminate()
+            tell(process)
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
 
     async def _execute(self, run_id: str) -> None:
         logger.warning("run %s, whose workers died too often, gets a process of its own", run_id)
         command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "runworker", "--run", run_id]
-        process = self._processes[run_id] = await asyncio.create_subprocess_exec(*command)
+        try:
+            # In a group of its own: a Ctrl-C is for us alone, who tell it, or it would take our word for the second.
+            process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL, process_group=0)
+        except OSError:
+            logger.exception("run %s gets no process of its own now", run_id)
+            return
+        self._processes[run_id] = process
+        if self._stopping:  # since it was begun: `drain` did not know of it
+            tell(process)
         try:
             if code := await process.wait():
                 logger.error("the process of run %s ended with %s", run_id, code)
         finally:
             del self._processes[run_id]
+
+
+def tell(process: asyncio.subprocess.Process) -> None:
+    """That it is to stop; one that has ended needs no telling."""
+    with suppress(ProcessLookupError):
+        process.terminate()

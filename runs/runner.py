@@ -102,8 +102,7 @@ class Runner:
                 self._start(run)
                 beats = asyncio.create_task(self._every(lambda: settings.KUMOS_BEAT_SECONDS, self._beat, self._drained))
                 await asyncio.gather(*self.tasks.values(), return_exceptions=True)
-                self._drained.set()
-                await beats
+                beats.cancel()
         await self._close()
 
     @asynccontextmanager
