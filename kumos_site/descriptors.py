@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from contextlib import suppress
 
 OTHERS = 200
 """Files, database connections, model servers: what is open beside the readers' connections, generously."""
@@ -11,8 +12,9 @@ OTHERS = 200
 def allow_all() -> int:
     """Raises the limit of this process as far as the system lets it. Returns what it is now."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+    with suppress(ValueError, OSError):  # macOS may name no limit, and refuse to have none
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def shortage(streams: int, limit: int) -> str:
