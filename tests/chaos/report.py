@@ -162,6 +162,8 @@ def markdown(rows: Iterable[Row]) -> str:
 
 def cell(value: Any) -> str:
     if isinstance(value, list | tuple):
+        if not any(value):
+            return "–"  # nothing was measured
         return " / ".join(f"{number:g}" for number in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 

@@ -143,6 +143,7 @@ def test_nothing_is_wrong_with_a_good_history(tmp_path: Path) -> None:
     assert (row.runs, row.injections, row.streams, row.take_overs, row.bound) == (1, 1, 2, 1, 3.0)
     assert row.take_over == (1.0, 1.0, 1.0)
     assert "| F0 | sqlite | 7 | 1 | 1 |" in markdown([row])
+    assert markdown([row]).endswith("| – |"), "no cancel was accepted, so none took 0 seconds"
 
 
 # What can be wrong ----------------------------------------------------------------------------------------------------
