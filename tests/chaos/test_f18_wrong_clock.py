@@ -51,8 +51,9 @@ def test_f18_clocks_are_wrong(runs: int) -> None:
         expired = rig.owing("expired", reason="run_expired")
         stalls = rig.load(runs // 3, model=STALLS, mark="stalls", after_accept=expired, **how)
         async with rig.working(stalls), rig.working(speaks):
-            while len(await rig.busy()) < 2:  # both have some of it
-                await asyncio.sleep(0.05)
+            async with asyncio.timeout(RUN_SECONDS):  # both have some of it, or the work is over and they never will
+                while len(await rig.busy()) < 2:
+                    await asyncio.sleep(0.05)
             for offset in ("-3600", "+0", "+7200"):
                 set_clock(clock, offset)
                 rig.injector.note("clock jumps", name=early.name, to=offset)
