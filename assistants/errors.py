@@ -12,11 +12,12 @@ from typing import Any, TypedDict
 
 import orjson
 from django.core.exceptions import SuspiciousOperation
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework.exceptions import APIException, ErrorDetail, MethodNotAllowed, ParseError, ValidationError
 from rest_framework.response import Response
 
+from assistants.faults import is_passing, outcome_is_unknown
+from assistants.headers import IDEMPOTENCY_KEY
 from assistants.serializers.refusals import HOLDER, PLACE
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,10 @@ logger = logging.getLogger(__name__)
 INVALID_REQUEST = "invalid_request_error"
 SERVER_FAULT = "The server had an error processing your request. Sorry about that! You can retry your request."
 OVERLOADED = "The server is overloaded or not ready yet."
+OUTCOME_UNKNOWN = (
+    "The server lost its database while it stored what you asked for: it may have been done, or not. Look before you"
+    " send the request again. With an Idempotency-Key it could be sent again safely."
+)
 BROKEN_JSON = (
     "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library"
     " correctly. The API expects a JSON payload, but what was sent was not valid JSON.)"
@@ -112,16 +117,25 @@ def api_error(error: Exception, request: HttpRequest) -> ApiError:
     if isinstance(error, APIException):
         return ApiError(str(error.detail), status=error.status_code)
     request_id = request.META.get("KUMOS_REQUEST_ID", "-")
-    if isinstance(error, OperationalError | InterfaceError):  # busy, gone, no connection free, one closed in between
+    if outcome_is_unknown(error) and not may_come_twice(request):
+        logger.error("nobody knows whether it was done (%s): %s", request_id, error)
+        return ApiError(OUTCOME_UNKNOWN, status=500, type="server_error", headers={"x-should-retry": "false"})
+    if is_passing(error):
         logger.warning("database not available (%s): %s", request_id, error)
-        return ApiError(
-            OVERLOADED,
-            status=503,
-            type="server_error",
-            headers={"Retry-After": "1", "x-should-retry": "true"},
-        )
+        return unavailable()
     logger.error("unhandled error (%s)", request_id, exc_info=error)
     return ApiError(SERVER_FAULT, status=500, type="server_error")
+
+
+def may_come_twice(request: HttpRequest) -> bool:
+    """Whether a request does nothing more when it is sent again after it was done."""
+    return request.method != "POST" or IDEMPOTENCY_KEY in request.headers
+
+
+def unavailable() -> ApiError:
+    """503: nothing was done, and a moment later it may be."""
+    headers = {"Retry-After": "1", "x-should-retry": "true"}
+    return ApiError(OVERLOADED, status=503, type="server_error", headers=headers)
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:

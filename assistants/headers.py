@@ -11,6 +11,9 @@ from django.http.response import HttpResponseBase
 
 from assistants.ids import new_request_id
 
+IDEMPOTENCY_KEY = "Idempotency-Key"
+"""With it, a POST that comes twice is done once (assistants/idempotency.py)."""
+
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
 

@@ -24,9 +24,11 @@ from rest_framework.response import Response
 from assistants import metrics
 from assistants.clock import now
 from assistants.errors import ApiError
+from assistants.failpoints import failpoint
+from assistants.faults import sqlstate
+from assistants.headers import IDEMPOTENCY_KEY as HEADER
 from assistants.models import Answered, Project
 
-HEADER = "Idempotency-Key"
 KEY_MAX = 255
 KEY = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 """Printable ASCII, as draft-07 has it. Its quotes are welcome and need not be there; they are part of the key."""
@@ -107,7 +109,7 @@ def enter(project: Project, key: str, print: str) -> tuple[Answered, bool]:
     try:
         answered, is_new = Answered.objects.get_or_create(project=project, key=key, defaults={"fingerprint": print})
     except OperationalError as error:
-        if getattr(error.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+        if sqlstate(error) != LOCK_NOT_AVAILABLE:
             raise
         metrics.IDEMPOTENCY.labels("conflict").inc()
         raise ApiError(
@@ -142,6 +144,7 @@ def once(
         if not is_new:
             return replay(answered, reopen)
         answer = act()
+        failpoint("request.effect.before_answer_kept")
         if not isinstance(answer, Response):
             answered.stream = cast(Begun, answer).beginning
             answered.save(update_fields=["stream"])

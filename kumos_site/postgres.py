@@ -9,15 +9,33 @@ from __future__ import annotations
 
 from typing import Any
 
-from psycopg import Connection
+import psycopg
 from psycopg_pool import ConnectionPool
+
+from assistants.faults import OutcomeUnknown
 
 WAIT_SECONDS = 3.0
 """For a connection, and for a lock. Whoever waits longer is told to come again (503)."""
 AWAY_WAIT_SECONDS = 0.1
 AWAY_AFTER_SECONDS = 2.0
 
-Pool = ConnectionPool[Connection[Any]]
+Pool = ConnectionPool[psycopg.Connection[Any]]
+
+
+class CommitLost(OutcomeUnknown, psycopg.OperationalError):
+    """The connection broke before a commit was answered. What PostgreSQL refuses to commit it says; that is known."""
+
+
+class Connection(psycopg.Connection[Any]):
+    """One that tells a commit of which nobody knows the outcome from everything else that may go wrong."""
+
+    def commit(self) -> None:
+        try:
+            super().commit()
+        except psycopg.OperationalError as error:
+            if self.broken:
+                raise CommitLost(str(error)) from error
+            raise
 
 
 def options(size: int, statement_seconds: float, idle_seconds: float, given: dict[str, Any]) -> dict[str, Any]:
@@ -34,6 +52,7 @@ def options(size: int, statement_seconds: float, idle_seconds: float, given: dic
         **given,
         "options": " ".join([*words, given.get("options", "")]).strip(),
         "pool": {
+            "connection_class": Connection,
             "min_size": 1,
             "max_size": size,
             "timeout": WAIT_SECONDS,
@@ -44,7 +63,7 @@ def options(size: int, statement_seconds: float, idle_seconds: float, given: dic
     }
 
 
-def check(connection: Connection[Any]) -> None:
+def check(connection: psycopg.Connection[Any]) -> None:
     """Called with each connection before the pool hands it out; raises where it is dead."""
     pool: Pool = connection._pool  # type: ignore[assignment]
     try:

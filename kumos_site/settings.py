@@ -139,6 +139,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "kumos_site.outage.OutageMiddleware",
 ]
 ROOT_URLCONF = "kumos_site.urls"
 ASGI_APPLICATION = "kumos_site.asgi.application"

@@ -21,6 +21,7 @@ from django.conf import settings
 
 from assistants import metrics
 from assistants.failpoints import failpoint
+from assistants.faults import is_passing
 from assistants.tokens import count_tokens
 from runs import progress, prompt, queue
 from runs.calls import Call, usable_id
@@ -32,7 +33,7 @@ from runs.progress import CancelRequested, Fenced
 from runs.scribe import CallScribe, MessageScribe, Pen
 from runs.tools import Details, tools_of
 from runs.transitions import usage_of
-from runs.writer import OutcomeUnknown, Writer, passing
+from runs.writer import OutcomeUnknown, Writer
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +155,7 @@ class Executor:
                 await self._conclude(Stop.CANCELLED)
             case CompleterError():
                 await self._end(partial(progress.fail, self.run, error.code, error.message, await self._spent()))
-            case _ if isinstance(error, OutcomeUnknown) or passing(error):
+            case _ if isinstance(error, OutcomeUnknown) or is_passing(error):
                 logger.warning("run %s is given up, the database failed: %r", self.run.pk, error)
                 await self._end(partial(queue.release, self.run, crashed=True))
             case _:

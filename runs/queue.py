@@ -25,12 +25,12 @@ from django.db.models import F, Q, QuerySet
 from assistants import bell, metrics
 from assistants.clock import now, shared_now
 from assistants.failpoints import failpoint, failpoint_on_commit
+from assistants.faults import is_passing
 from assistants.kept import kept
 from assistants.models import FileStatus, VectorStoreFile
 from runs import recovery, story
 from runs.models import ACTIVE, HELD, Run, RunStatus, Worker
 from runs.transitions import Ending, end_run, expire_run, fresh
-from runs.writer import passing
 from streaming import journal
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def apart(run: Run, done: str) -> Iterator[None]:
         with transaction.atomic():
             yield
     except Exception as error:
-        if passing(error):
+        if is_passing(error):
             raise
         logger.exception("run %s could not be %s", run.pk, done)
 

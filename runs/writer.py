@@ -20,16 +20,16 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections, connection, transaction
+from django.db import close_old_connections, connection, transaction
 
 from assistants import metrics
+from assistants.faults import is_passing
 
 logger = logging.getLogger(__name__)
 
 PACE_SECONDS = 0.005
 CROWDED_COMMITS = 20  # within the last tenth of a second
 ATTEMPTS = 3
-IDLE_IN_TRANSACTION = "25P03"  # PostgreSQL has ended the session; Django calls that an InternalError
 AWAY_SECONDS = 0.25  # between two tries to reach a database that is away
 
 
@@ -127,7 +127,7 @@ class Writer:
                     job.error = error
                 return
             except Exception as error:
-                if passing(error) or (culprit := next((job for job in left if job.error is error), None)) is None:
+                if is_passing(error) or (culprit := next((job for job in left if job.error is error), None)) is None:
                     break
                 left.remove(culprit)
         give_up_at = time.monotonic() + settings.KUMOS_LEASE_SECONDS * 2 / 3
@@ -147,7 +147,7 @@ class Writer:
             except Exception as error:
                 job.error = error
                 attempts += self._stopping or _is_connected()
-                if not passing(error) or attempts == ATTEMPTS or time.monotonic() > give_up_at:
+                if not is_passing(error) or attempts == ATTEMPTS or time.monotonic() > give_up_at:
                     return
                 logger.warning("a transaction is tried again: %r", error)
                 _tidy(connection.close)  # it may be what is wrong
@@ -177,7 +177,7 @@ def _transact(jobs: Sequence[_Job]) -> None:
                 _work(job)
             done = True
     except Exception as error:
-        if done and passing(error):
+        if done and is_passing(error):
             raise OutcomeUnknown(repr(error)) from error
         raise
 
@@ -196,12 +196,6 @@ def _tidy(close: Callable[[], None]) -> None:
         close()
     except Exception as error:
         logger.warning("a broken connection could not be closed: %r", error)
-
-
-def passing(error: Exception) -> bool:
-    """Whether the same work may succeed a moment later: a lock, a deadlock, a lost connection, a pause too long."""
-    code = getattr(error.__cause__, "sqlstate", None)
-    return isinstance(error, OperationalError | InterfaceError) or code == IDLE_IN_TRANSACTION
 
 
 def _resolve(jobs: Sequence[_Job]) -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from django.core.management import call_command
 from django.db import OperationalError, connection, connections, transaction
+from django.test import Client
 
-from assistants.models import Project
+from assistants.models import Project, Thread, VectorStore
 from kumos_site import postgres
 from kumos_site.tables import LIMITS, alone
+from tests.conftest import ApiClient
+from tests.loops import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
@@ -75,7 +80,9 @@ def crowd() -> Iterator[None]:
     taken, leave = threading.Barrier(size + 1), threading.Event()
 
     def hold() -> None:
-        Project.objects.exists()
+        while connection.connection is None:
+            with suppress(OperationalError):  # a slow machine does not make so many in time
+                connection.ensure_connection()
         taken.wait(60)
         leave.wait(60)
         connections.close_all()
@@ -94,3 +101,70 @@ def crowd() -> Iterator[None]:
 def test_a_pool_without_a_free_connection_is_a_database_that_is_busy() -> None:
     with pytest.raises(OperationalError, match="couldn't get a connection"):
         elsewhere(Project.objects.exists)
+
+
+def test_whoever_finds_no_free_connection_may_come_again(alice: ApiClient, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue("crowd")
+    answer = elsewhere(lambda: alice.get("/assistants"))
+    assert (answer.status_code, answer.headers["Retry-After"], answer.headers["x-should-retry"]) == (503, "1", "true")
+
+
+def test_a_deadlock_is_not_the_client_s_business(alice: ApiClient) -> None:
+    """The request has its thread and wants the thread's store; somebody else does it the other way round."""
+    attached = {"file_id": alice.make_file(), "tools": [{"type": "file_search"}]}
+    thread = Thread.objects.get(pk=alice.make("/threads")["id"])
+    message = {"role": "user", "content": "Look.", "attachments": [attached]}
+    path = f"/threads/{thread.pk}/messages"
+    alice.make(path, message)
+    thread.refresh_from_db()
+    (store,) = thread.tool_resources["file_search"]["vector_store_ids"]
+    alive, told = threading.Event(), []
+
+    def attach() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SET deadlock_timeout = '2s'")  # who waits longest notices, and gives way
+            cursor.execute("SELECT pg_backend_pid()")
+            told.append(cursor.fetchone()[0])
+        alive.set()
+        try:
+            return int(alice.post(path, message).status_code)
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("RESET deadlock_timeout")
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '60s'")
+            cursor.execute("SET LOCAL deadlock_timeout = '60s'")
+            VectorStore.objects.filter(pk=store).update(name="Held")
+            answered = pool.submit(elsewhere, attach)
+            assert alive.wait(PATIENCE_SECONDS)
+            until_it_waits(told[0])
+            Thread.objects.filter(pk=thread.pk).update(metadata={})
+        assert answered.result(PATIENCE_SECONDS) == 200
+    assert thread.messages.count() == 2
+
+
+def until_it_waits(pid: int) -> None:
+    """Returns when the session `pid` waits for a lock."""
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute("SELECT pg_stat_clear_snapshot(), cardinality(pg_blocking_pids(%s))", [pid])
+            if cursor.fetchone()[1]:
+                return
+            assert time.monotonic() < give_up_at, "it waits for nothing"
+            time.sleep(0.01)
+
+
+def test_a_page_says_that_the_database_is_away(admin_client: Client) -> None:
+    assert admin_client.get("/admin/").status_code == 200
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (mine,) = cursor.fetchone()
+    elsewhere(lambda: Project.objects.raw(f"SELECT '' AS id, pg_terminate_backend({mine}, 5000)")[0])
+    answer = admin_client.get("/admin/")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert "database" in answer.text
+    connection.close()
+    assert admin_client.get("/admin/").status_code == 200

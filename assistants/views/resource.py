@@ -16,7 +16,7 @@ from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist, ObjectNotUpdated
 from django.core.handlers.asgi import ASGIRequest
-from django.db import IntegrityError
+from django.db import IntegrityError, OperationalError
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
@@ -24,6 +24,7 @@ from rest_framework.viewsets import ViewSet
 
 from assistants import idempotency
 from assistants.authentication import authenticate, project_of
+from assistants.faults import is_undone
 from assistants.models import Project
 from assistants.parsers import check_address
 from assistants.rows import Vanished
@@ -99,12 +100,19 @@ class ResourceViewSet(ViewSet):
             setattr(self, str(request.method).lower(), partial(self.act, action))
 
     def act(self, action: Callable[..., HttpResponseBase], request: Request, **ids: str) -> HttpResponseBase:
-        """The action's answer. Where what it named has vanished, that of a second try, which finds it missing."""
+        """The action's answer. Where what it named has vanished, that of a second try, which finds it missing.
+
+        A deadlock, too, leaves nothing behind, and is not there at the second try.
+        """
         act = partial(self.once if request.method == "POST" else self.attempt, action, request, **ids)
         try:
             return act()
         except VANISHED:
             authenticate(request._request)  # the project may have gone, too
+            return act()
+        except OperationalError as error:
+            if not is_undone(error):
+                raise
             return act()
 
     def attempt(self, action: Callable[..., HttpResponseBase], request: Request, **ids: str) -> HttpResponseBase:

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.http import FileResponse
 from django.urls import get_resolver
 
-from assistants import idempotency
+from assistants import headers, idempotency
 from assistants.answers import body_of, is_page
 from assistants.errors import ErrorObject
 from assistants.pagination import LIMIT_DEFAULT, LIMIT_MAX
@@ -48,7 +48,7 @@ ERRORS = {
 }
 ERRORS_OF_KEYS = (409, 422)
 IDEMPOTENCY_KEY: Schema = {
-    "name": idempotency.HEADER,
+    "name": headers.IDEMPOTENCY_KEY,
     "in": "header",
     "description": "Sent again with the same key within 24 hours, a request is not done again: the answer is that of"
     " the first one, or the same stream from its beginning.",

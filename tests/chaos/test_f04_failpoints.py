@@ -97,6 +97,7 @@ SERVER_TOOL = {"model": 'tool:file_search:{"query": "dragon"}', "body": {"tools"
 LONG = "seeded:400:30"
 POINTS = [
     # accept
+    Point("request.effect.before_answer_kept"),
     Point("run.accepted.before_commit"),
     Point("run.accepted.before_hint"),
     Point("run.stream.before_first_byte", posted=True),

@@ -1,6 +1,6 @@
 """A database that fails on command. By hand: `python outage.py begin|end DATABASE`, an address as in DATABASE_URL.
 
-SQLite has a table under another name; PostgreSQL has a full disk, as far as that table's new rows can tell.
+The disk is full, as far as new rows of one table can tell.
 Several clients may want an outage of the same server at the same time, so each takes its turn (a lock file).
 
 It runs in the environments of the SDKs, which have no driver for PostgreSQL: there it is `psql` that speaks.
@@ -17,23 +17,25 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 TABLE = "assistants_thread"
-AWAY = "assistants_thread_away"
 WAIT_SECONDS = 10.0
 FILL_DISK = f"""
 CREATE OR REPLACE FUNCTION disk_full() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = 'disk_full'; END $$;
 CREATE OR REPLACE TRIGGER outage BEFORE INSERT ON {TABLE} EXECUTE FUNCTION disk_full();
 """
+FILL_SQLITE = f"""
+CREATE TABLE IF NOT EXISTS outage (id INTEGER PRIMARY KEY AUTOINCREMENT);
+INSERT OR IGNORE INTO outage VALUES ({2**63 - 1});
+CREATE TRIGGER IF NOT EXISTS disk_full BEFORE INSERT ON {TABLE} BEGIN INSERT INTO outage VALUES (NULL); END;
+"""
+"""A table whose last number is taken: for SQLite that is a full disk, too (SQLITE_FULL)."""
+FREE_SQLITE = "DROP TRIGGER IF EXISTS disk_full;"
 FREE_DISK = f"DROP TRIGGER IF EXISTS outage ON {TABLE};"
 
 
-def rename(database: str, old: str, new: str) -> None:
+def sqlite(database: str, script: str) -> None:
     with closing(sqlite3.connect(database.removeprefix("sqlite:///"), timeout=WAIT_SECONDS)) as connection:
-        connection.execute("PRAGMA legacy_alter_table = ON")  # leaves the tables that refer to it as they are
-        connection.execute("PRAGMA foreign_keys = OFF")
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if old in tables:
-            connection.execute(f"ALTER TABLE {old} RENAME TO {new}")
+        connection.executescript(script)
 
 
 def psql(database: str, script: str) -> None:
@@ -43,7 +45,7 @@ def psql(database: str, script: str) -> None:
 
 def begin(database: str) -> None:
     if database.startswith("sqlite:"):
-        rename(database, TABLE, AWAY)
+        sqlite(database, FILL_SQLITE)
     else:
         psql(database, FILL_DISK)
 
@@ -51,7 +53,7 @@ def begin(database: str) -> None:
 def end(database: str) -> None:
     """Nothing, where there is no outage."""
     if database.startswith("sqlite:"):
-        rename(database, AWAY, TABLE)
+        sqlite(database, FREE_SQLITE)
     else:
         psql(database, FREE_DISK)
 
