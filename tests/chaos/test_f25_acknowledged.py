@@ -94,7 +94,11 @@ def test_f25_on_sqlite_the_log_is_synced_before_each_answer(creates: int) -> Non
             seen.read(lines)
         await rig.load(4, sdk_every=0).work()
 
-    conduct(Plan("F25", "sqlite", settings=ALONE), scenario, bites=lambda row: seen.answers == creates and seen.syncs >= creates)
+    conduct(
+        Plan("F25", "sqlite", settings=ALONE),
+        scenario,
+        bites=lambda row: seen.answers == creates and seen.syncs >= creates,
+    )
     assert seen.early == 0
 
 
