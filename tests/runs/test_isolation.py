@@ -15,7 +15,7 @@ from pytest_django.fixtures import Settings
 
 from runs import engine
 from runs.engine import Engine
-from runs.isolation import AT_ONCE, Isolation
+from runs.isolation import Isolation
 from tests.loops import PATIENCE_SECONDS, run_async, until
 
 
@@ -30,10 +30,10 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stop_reaches_a_process_that_is_being_started() -> None:
     async def scenario() -> None:
         isolation = Isolation()
-        isolation.start("run_early")
+        isolation.start(["run_early"])
         async with asyncio.timeout(PATIENCE_SECONDS):
             await isolation.drain()
-        assert isolation.free == AT_ONCE
+        assert not isolation.tasks
 
     run_async(scenario)
 
@@ -42,7 +42,7 @@ def test_a_stop_reaches_a_process_that_is_being_started() -> None:
 def test_a_signal_to_the_group_of_the_worker_is_for_the_worker_alone() -> None:
     async def scenario() -> None:
         isolation = Isolation()
-        isolation.start("run_apart")
+        isolation.start(["run_apart"])
         await until(lambda: bool(isolation._processes))
         (process,) = isolation._processes.values()
         try:
@@ -60,9 +60,9 @@ def test_a_process_that_cannot_be_started_is_told_and_its_place_is_free(
 
     async def scenario() -> None:
         isolation = Isolation()
-        isolation.start("run_never")
+        isolation.start(["run_never"])
         await asyncio.gather(*isolation.tasks.values())
-        await until(lambda: isolation.free == AT_ONCE)
+        await until(lambda: not isolation.tasks)
 
     run_async(scenario)
     assert "run run_never gets no process of its own now" in caplog.text
