@@ -1,0 +1,13 @@
+"""Measurements: ratios between two things done side by side in one run, printed, never asserted (docs/performance.md).
+
+`python -m bench.NAME`. They start servers as the tests do, whose modules read Django's settings.
+"""
+
+import os
+import tempfile
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kumos_site.settings")
+os.environ.setdefault("KUMOS_DATA_DIR", tempfile.mkdtemp(prefix="kumos-bench-"))
+django.setup()
