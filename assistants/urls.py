@@ -22,6 +22,7 @@ urlpatterns = [
     path("assistants/<str:assistant_id>", AssistantViewSet.as_view(ITEM)),
     path("threads", ThreadViewSet.as_view(COLLECTION)),
     path("threads/<str:thread_id>", ThreadViewSet.as_view(ITEM)),
+    path("threads/<str:thread_id>/fork", ThreadViewSet.as_view({"post": "fork"})),
     path("threads/<str:thread_id>/messages", MessageViewSet.as_view(COLLECTION)),
     path("threads/<str:thread_id>/messages/<str:message_id>", MessageViewSet.as_view(ITEM)),
     path("files", FileViewSet.as_view(COLLECTION)),

@@ -73,8 +73,14 @@ class Route:
         return self.path.format(**{name: given[kind_of(name) or name] for name in self.path_names})
 
 
+UNNAMED = {"family": "thread", "up_to": "message", "before": "message"}
+"""What holds an id and does not say so."""
+
+
 def kind_of(name: str) -> str:
     """What a parameter or field of this name holds the id of: "vector_store_ids" → "vector_store"; "" if no id."""
+    if name in UNNAMED:
+        return UNNAMED[name]
     match = re.fullmatch(r"(?:file_)?(\w+?)_ids?", name)
     return match[1] if match else ""
 

@@ -27,7 +27,7 @@ OPEN = {
     "POST /files": "nothing in an upload is an id",
 }
 """Routes without a place for an id."""
-FILTERS = ["GET /threads/{thread_id}/messages: query run_id"]
+FILTERS = ["GET /threads/{thread_id}/messages: query run_id", "GET /threads: query family"]
 """What narrows a list instead of naming something: no message is of a foreign run, as none is of a missing one."""
 TOLD_APART = ("x-request-id", "openai-processing-ms")
 """Headers that differ from request to request."""

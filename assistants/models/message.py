@@ -36,6 +36,12 @@ class Message(models.Model):
     metadata = models.JSONField(default=dict, blank=True)
     assistant_id = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001 (null on the wire)
     run_id = models.CharField(max_length=64, null=True, blank=True, db_index=True)  # noqa: DJ001
+    source_thread = models.CharField(  # noqa: DJ001 (null: written here)
+        max_length=64, null=True, blank=True, editable=False, help_text="Where a copy was written, and its run is kept."
+    )
+    source_message = models.CharField(  # noqa: DJ001
+        max_length=64, null=True, blank=True, editable=False, help_text="What a copy was called there."
+    )
     superseded = models.BooleanField(
         default=False, help_text="An interrupted attempt that a later message of the same run replaced."
     )

@@ -27,9 +27,23 @@ class Thread(HoldsResources):
         help_text="The run that locks this thread. A mirror for message creation; the runs' own unique index decides.",
     )
 
+    # Plain ids: a fork outlives what it was forked from. What they say exactly: assistants/forks.py.
+    family = models.CharField(  # noqa: DJ001 (null: no fork)
+        max_length=64, null=True, blank=True, editable=False, help_text="The thread all forks around it began with."
+    )
+    forked_from = models.CharField(  # noqa: DJ001
+        max_length=64, null=True, blank=True, editable=False, help_text="The thread it shares its beginning with."
+    )
+    forked_after = models.CharField(  # noqa: DJ001 (null: before the first)
+        max_length=64, null=True, blank=True, editable=False, help_text="The last message they share, by its id there."
+    )
+
     class Meta:
         ordering = ["-created_at", "-id"]
-        indexes = [models.Index(fields=["project", "created_at", "id"])]
+        indexes = [
+            models.Index(fields=["project", "created_at", "id"]),
+            models.Index(fields=["family"], condition=models.Q(family__isnull=False), name="thread_family"),
+        ]
 
     def __str__(self) -> str:
         return self.id

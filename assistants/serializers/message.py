@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from django.db.models import TextChoices
 
@@ -178,6 +178,13 @@ class IncompleteMessage(TypedDict):
     reason: IncompleteReason
 
 
+class CopiedFrom(TypedDict):
+    """Where a message of a fork was written; its run, if it has one, is there."""
+
+    thread_id: str
+    message_id: str
+
+
 class MessageObject(TypedDict):
     id: str
     object: Literal["thread.message"]
@@ -193,12 +200,13 @@ class MessageObject(TypedDict):
     run_id: str | None
     attachments: list[ShownAttachment]
     metadata: dict[str, str]
+    copied_from: NotRequired[CopiedFrom]
 
 
 def message_object(message: Message) -> MessageObject:
     """All fields always, as in stream events. On the streaming path: a dict, no serializer."""
     reason = message.incomplete_reason
-    return {
+    shown: MessageObject = {
         "id": message.id,
         "object": "thread.message",
         "created_at": unix(message.created_at),
@@ -214,3 +222,6 @@ def message_object(message: Message) -> MessageObject:
         "attachments": message.attachments,
         "metadata": message.metadata,
     }
+    if message.source_thread and message.source_message:  # others are as the API has them
+        shown["copied_from"] = {"thread_id": message.source_thread, "message_id": message.source_message}
+    return shown

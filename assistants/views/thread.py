@@ -1,4 +1,4 @@
-"""/threads (contract 2.6), and the list of threads, which the API never had and the chat page needs."""
+"""/threads (contract 2.6), and what the API never had: a list of threads, and forks of one (docs/extensions.md)."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ from typing import Literal
 from django.db import transaction
 from rest_framework.request import Request
 
-from assistants import stores
+from assistants import forks, stores
 from assistants.answers import Answer, Deletion, Page
 from assistants.conversation import create_thread, find_thread
 from assistants.models import Thread
 from assistants.pagination import paginate, remember_place
 from assistants.rows import hold
-from assistants.serializers.fields import merge_metadata
+from assistants.serializers.fields import String, merge_metadata
 from assistants.serializers.file import deletion_object
-from assistants.serializers.thread import ThreadChanges, ThreadInput, ThreadObject, thread_object
+from assistants.serializers.thread import ForkInput, ThreadChanges, ThreadInput, ThreadObject, thread_object
 from assistants.views.resource import ResourceViewSet, takes
 
 
 class ThreadViewSet(ResourceViewSet):
+    @takes(query={"family": String(required=False)})
     def list(self, request: Request) -> Answer[Page[ThreadObject]]:
         threads = Thread.objects.filter(project=self.project)
-        return paginate(threads, request, lambda thread: thread_object(thread, long=True))
+        family = request.query_params.get("family")
+        shown = forks.family_of(threads, family) if family else threads
+        return paginate(shown, request, lambda thread: thread_object(thread, long=True), scope=threads)
 
     @takes(ThreadInput)
     def create(self, request: Request) -> Answer[ThreadObject]:
@@ -44,6 +47,11 @@ class ThreadViewSet(ResourceViewSet):
                 thread.tool_resources = stores.changed_tool_resources(thread, data["tool_resources"])
             thread.save(update_fields=data.keys())
         return Answer(thread_object(thread, long=False))
+
+    @takes(ForkInput)
+    def fork(self, request: Request, thread_id: str) -> Answer[ThreadObject]:
+        fork = forks.create_fork(find_thread(self.project, thread_id), self.body())
+        return Answer(thread_object(fork, long=False))
 
     @transaction.atomic
     def destroy(self, request: Request, thread_id: str) -> Answer[Deletion[Literal["thread.deleted"]]]:

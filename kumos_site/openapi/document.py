@@ -28,6 +28,7 @@ KEPT: Path = settings.BASE_DIR / "docs" / "openapi.json"
 
 EXTENSIONS = {
     "GET /threads": "OpenAI's API has no list of threads.",
+    "POST /threads/{thread_id}/fork": "A new thread that begins like this one, up to a message of it.",
     "GET /threads/{thread_id}/runs/stream": "Every run of a thread, live; stays open until the thread is deleted.",
     "GET /threads/{thread_id}/runs/{run_id}/stream": "A run from its first event on, whenever it is called.",
     "GET /openapi.json": "This document.",
