@@ -59,6 +59,11 @@ class Entry:
         """The event on the wire, made once for all its readers."""
         return f"id: {self.seq}\nevent: {self.name}\ndata: {self.data}\n\n".encode()
 
+    @property
+    def dated_frame(self) -> bytes:
+        """The same behind a comment line that says when: the form of a heartbeat, which every SDK passes over."""
+        return f": created_at {self.at:.3f}\n".encode() + self.frame
+
 
 class ThreadGone(Vanished):
     """The thread was deleted: there is nothing to append to."""

@@ -51,6 +51,7 @@ class RunCursor:
 
     `with_thread` lets the thread's own events through too: `thread.created` opens the stream of POST /threads/runs.
     `one_turn`: ends with the next `requires_action`, whatever follows it: the answer to a POST.
+    `dated`: each event comes with its time (docs/extensions.md).
     """
 
     thread_id: str
@@ -59,6 +60,7 @@ class RunCursor:
     last_name: str = ""
     with_thread: bool = False
     one_turn: bool = False
+    dated: bool = False
 
 
 @dataclass(slots=True)
@@ -85,7 +87,7 @@ async def run_frames(start: RunCursor) -> AsyncGenerator[bytes]:
             nothing_follows = start.one_turn or not batch
             if mine:
                 last_name = mine[-1].name
-                text = b"".join([entry.frame for entry in mine])
+                text = text_of(mine, dated=start.dated)
                 del mine
                 batch.clear()
                 yield text
@@ -103,13 +105,17 @@ def first_turn(entries: Sequence[Entry]) -> Sequence[Entry]:
     return entries
 
 
-async def thread_frames(thread_id: str, cursor: int) -> AsyncGenerator[bytes]:
+def text_of(entries: Sequence[Entry], *, dated: bool) -> bytes:
+    return b"".join([entry.dated_frame if dated else entry.frame for entry in entries])
+
+
+async def thread_frames(thread_id: str, cursor: int, *, dated: bool = False) -> AsyncGenerator[bytes]:
     """All runs of a thread, one after the other. Stays open; `done` only when the thread is deleted."""
     async with aclosing(_batches(thread_id, cursor, Ending(), deletion=DONE)) as batches:
         async for batch in batches:
             if isinstance(batch, bytes):
                 yield batch
-            elif text := b"".join([entry.frame for entry in batch if entry.run_id]):
+            elif text := text_of([entry for entry in batch if entry.run_id], dated=dated):
                 batch.clear()
                 yield text
 
@@ -174,6 +180,18 @@ class RunStream(EventStream):
     def __init__(self, start: RunCursor, seat: Seat, *, whole: bool = True) -> None:
         super().__init__(run_frames(start), seat, whole=whole)
         self.beginning = asdict(start)
+
+
+def is_dated(request: HttpRequest) -> bool:
+    """Whether the reader wants the time of each event, too. Raises ApiError 400."""
+    raw = request.GET.get("include_created_at", "false")
+    if raw not in ("true", "false"):
+        raise ApiError(
+            f"Invalid 'include_created_at': '{raw[:64]}'. Expected 'true' or 'false'.",
+            param="include_created_at",
+            code="invalid_value",
+        )
+    return raw == "true"
 
 
 def cursor_of(request: HttpRequest, newest: int) -> int | None:

@@ -11,11 +11,14 @@ from assistants.conversation import find_thread
 from assistants.errors import error_response, not_found
 from assistants.models import Thread
 from assistants.parsers import check_address
-from assistants.serializers.fields import Integer
+from assistants.serializers.fields import Boolean, Integer
 from assistants.views.resource import takes
 from streaming import journal, seats, sse
 
-CURSOR = {"starting_after": Integer(min=0, max=None, required=False)}
+QUERY = {
+    "starting_after": Integer(min=0, max=None, required=False),
+    "include_created_at": Boolean(required=False),
+}
 
 
 def reader_of(request: HttpRequest) -> Principal:
@@ -37,7 +40,8 @@ def open_run(request: HttpRequest, thread_id: str, run_id: str) -> sse.EventStre
 def open_thread(request: HttpRequest, thread_id: str) -> sse.EventStream:
     reader = reader_of(request)
     cursor, whole = thread_cursor(request, find_thread(reader.project, thread_id))
-    return sse.EventStream(sse.thread_frames(thread_id, cursor), seats.take(reader), whole=whole)
+    frames = sse.thread_frames(thread_id, cursor, dated=sse.is_dated(request))
+    return sse.EventStream(frames, seats.take(reader), whole=whole)
 
 
 def run_cursor(request: HttpRequest, thread: Thread, run_id: str) -> tuple[sse.RunCursor, bool]:
@@ -45,11 +49,11 @@ def run_cursor(request: HttpRequest, thread: Thread, run_id: str) -> tuple[sse.R
     first = journal.first_seq(run_id)
     if first is None or not thread.events.filter(seq=first, run_id=run_id).exists():
         raise not_found("run", run_id)
-    cursor = sse.cursor_of(request, thread.last_seq)
+    cursor, dated = sse.cursor_of(request, thread.last_seq), sse.is_dated(request)
     if cursor is None:
-        return sse.RunCursor(thread_id=thread.id, run_id=run_id, seq=first - 1), True
+        return sse.RunCursor(thread_id=thread.id, run_id=run_id, seq=first - 1, dated=dated), True
     last_name = journal.last_name(run_id, cursor)
-    start = sse.RunCursor(thread_id=thread.id, run_id=run_id, seq=cursor, last_name=last_name)
+    start = sse.RunCursor(thread_id=thread.id, run_id=run_id, seq=cursor, last_name=last_name, dated=dated)
     return start, journal.is_whole(thread.id, cursor, run_id)
 
 
@@ -62,7 +66,7 @@ def thread_cursor(request: HttpRequest, thread: Thread) -> tuple[int, bool]:
     return thread.last_seq if first is None else first - 1, True
 
 
-@takes(query=CURSOR)
+@takes(query=QUERY)
 async def run_stream(request: HttpRequest, thread_id: str, run_id: str) -> sse.EventStream | HttpResponse:
     """GET /v1/threads/{thread_id}/runs/{run_id}/stream"""
     try:
@@ -71,7 +75,7 @@ async def run_stream(request: HttpRequest, thread_id: str, run_id: str) -> sse.E
         return error_response(error, request)
 
 
-@takes(query=CURSOR)
+@takes(query=QUERY)
 async def thread_stream(request: HttpRequest, thread_id: str) -> sse.EventStream | HttpResponse:
     """GET /v1/threads/{thread_id}/runs/stream"""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 
@@ -170,6 +171,28 @@ def test_a_bad_cursor_is_a_bad_request(desk: Desk, cursor: str) -> None:
             answer = desk.refused("GET", address, headers=[(b"Last-Event-ID", cursor.encode())])
             assert answer.status_code == 400, answer.text
             assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_who_asks_gets_the_time_of_each_event_and_nothing_else_differs(desk: Desk) -> None:
+    """An extension (docs/extensions.md). The times are those of the log: who comes later reads the same."""
+    before = time.time()
+    path = desk.ask("!slow 20 !long 8")
+    live = desk.watch(f"{thread_stream(path)}?starting_after=0&include_created_at=true")
+    live.wait(ended(1))
+    plain, dated, undated = (
+        without_heartbeats(desk.read(f"{path}/stream{query}"))
+        for query in ("", "?include_created_at=true", "?include_created_at=false")
+    )
+    assert plain == undated == re.sub(rb": created_at [\d.]+\n", b"", dated)
+    assert dated.startswith(without_heartbeats(live.raw))
+    dates = re.findall(rb": created_at (\d+\.\d{3})\nid: .*\nevent: .*\ndata: .*\n\n", dated)
+    times = [float(date) for date in dates]
+    assert len(times) == len(frames(plain)) - 1
+    assert before - 1 <= times[0] < times[-1] <= time.time() + 1
+    assert times == sorted(times)
+    for address in (f"{path}/stream", thread_stream(path)):
+        answer = desk.refused("GET", address, params={"include_created_at": "1"})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "include_created_at")
 
 
 def test_a_run_that_waits_for_outputs_replays_both_segments(desk: Desk) -> None:

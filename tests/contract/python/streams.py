@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import openai
+from openai.types.beta import AssistantStreamEvent
 from openai.types.beta.threads import Message, Run
 
 from tests.contract.python.runs import RESULT_CONTENT
@@ -14,6 +15,7 @@ from tests.contract.python.stage import (
     FILE_SEARCH,
     GET_WEATHER,
     WEATHER_QUESTION,
+    Blocking,
     Heard,
     Kumos,
     annotations_of,
@@ -186,6 +188,18 @@ def raw_events(kumos: Kumos) -> None:
     ) as events:
         told = [event.event for event in events]
     assert (told[0], told[-1]) == ("thread.created", "thread.run.completed")
+
+
+@scenario
+def times_of_events_that_were_asked_for_break_no_stream(kumos: Kumos) -> None:
+    """No helper of the SDK asks for them (docs/extensions.md): before each event stands a comment line."""
+    run = kumos.client.beta.threads.runs.create_and_poll(**kumos.ask("!long 6"))
+    path = f"/threads/{run.thread_id}/runs/{run.id}/stream?include_created_at=true"
+    streams: Any = openai.AsyncStream if isinstance(kumos.client, Blocking) else openai.Stream
+    kind = streams[AssistantStreamEvent]
+    with kumos.client.get(path, cast_to=kind, stream=True, stream_cls=kind) as events:
+        told = [event.event for event in events]
+    assert [name for number, name in enumerate(told) if number == 0 or told[number - 1] != name] == TEXT_RUN
 
 
 @scenario
