@@ -63,7 +63,7 @@ def oldest_queued() -> QuerySet[Run]:
 def beating_workers() -> QuerySet[Worker]:
     """Those that take runs, as far as anybody can tell: not asked to stop, and heard of within a lease."""
     heard_since = shared_now() - timedelta(seconds=settings.KUMOS_LEASE_SECONDS)
-    return Worker.objects.filter(beat_at__gt=heard_since, draining=False)
+    return Worker.objects.filter(beat_at__gt=heard_since, draining=False, slots__gt=0)
 
 
 def census() -> Census:

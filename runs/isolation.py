@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 4
 """Processes that one runner has for this at the same time; each takes some 80 MB and two seconds to start."""
 
+PAUSE_SECONDS = 10.0
+"""After one that ended badly, and may do so again: its run keeps its place for as long."""
+
 
 class Isolation:
     """`start`, as often as there are such runs, and `drain` in the end. Both are for the runner's loop."""
@@ -27,7 +30,7 @@ class Isolation:
     def __init__(self) -> None:
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
-        self._stopping = False
+        self._stopping = asyncio.Event()
 
     def start(self, run_ids: Iterable[str]) -> None:
         """Begins those that have no process yet, AT_ONCE at most.
@@ -41,7 +44,7 @@ class Isolation:
 
     async def drain(self) -> None:
         """Has them hand their runs back, and waits for it. Asked again, they do so at once."""
-        self._stopping = True
+        self._stopping.set()
         for process in self._processes.values():
             tell(process)
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
@@ -54,15 +57,23 @@ class Isolation:
             process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL, process_group=0)
         except OSError:
             logger.exception("run %s gets no process of its own now", run_id)
+            await self._pause()
             return
         self._processes[run_id] = process
-        if self._stopping:  # since it was begun: `drain` did not know of it
+        if self._stopping.is_set():  # since it was begun: `drain` did not know of it
             tell(process)
         try:
-            if code := await process.wait():
-                logger.error("the process of run %s ended with %s", run_id, code)
+            code = await process.wait()
         finally:
             del self._processes[run_id]
+        if code:
+            logger.error("the process of run %s ended with %s", run_id, code)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PAUSE_SECONDS):
+                await self._stopping.wait()
 
 
 def tell(process: asyncio.subprocess.Process) -> None:

@@ -141,7 +141,7 @@ class Worker(models.Model):
     id = models.CharField(primary_key=True, max_length=64, editable=False)
     host = models.CharField(max_length=255)
     pid = models.PositiveIntegerField()
-    slots = models.PositiveIntegerField()
+    slots = models.PositiveIntegerField()  # 0: it has one run, and takes no other (runs/isolation.py)
     started_at = models.DateTimeField(default=clock.now)
     beat_at = models.DateTimeField(default=clock.now)
     draining = models.BooleanField(default=False)

@@ -320,7 +320,7 @@ def reclaim_dead(worker_id: str) -> int:
 
 def reclaim_files(worker_id: str) -> int:
     """Ends the claims on files if no other worker is there to hold one: a claim does not say whose it is."""
-    if Worker.objects.exclude(pk=worker_id).exists():
+    if Worker.objects.filter(slots__gt=0).exclude(pk=worker_id).exists():
         return 0
     held = VectorStoreFile.objects.filter(status=FileStatus.IN_PROGRESS, claimed_until__gt=shared_now())
     return held.update(claimed_until=shared_now() - timedelta(seconds=1))

@@ -80,7 +80,7 @@ class Runner:
 
     async def run(self) -> None:
         """Works until `drain`. What its loops do not survive it raises, and may then be run again."""
-        async with self._registered():
+        async with self._registered(self.slots):
             await self._database(queue.reclaim_dead, self.id)
             await self._database(queue.reclaim_files, self.id)
             async with asyncio.TaskGroup() as loops:
@@ -96,7 +96,7 @@ class Runner:
 
     async def run_alone(self, run_id: str) -> None:
         """Works on that run and on nothing else, until it is over or `drain` (runs/isolation.py)."""
-        async with self._registered():
+        async with self._registered(slots=0):
             run = await self.writer.run(partial(queue.claim_alone, self.id, run_id))
             if run is not None:
                 self._start(run)
@@ -106,9 +106,9 @@ class Runner:
         await self._close()
 
     @asynccontextmanager
-    async def _registered(self) -> AsyncIterator[None]:
+    async def _registered(self, slots: int) -> AsyncIterator[None]:
         """The lock file stays open, and locked, for as long: that this worker lives."""
-        with await self._database(queue.register, self.id, self.slots):
+        with await self._database(queue.register, self.id, slots):
             self._rounds = dict.fromkeys(("claim", "beat"), time.monotonic())
             self.registered.set()
             try:

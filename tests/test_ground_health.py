@@ -48,7 +48,7 @@ def test_ready_when_the_database_is_migrated_and_a_worker_beats(client: Client, 
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "checks": WELL})
 
 
-@pytest.mark.parametrize("change", [{"beat_at": now() - timedelta(seconds=31)}, {"draining": True}])
+@pytest.mark.parametrize("change", [{"beat_at": now() - timedelta(seconds=31)}, {"draining": True}, {"slots": 0}])
 def test_a_web_server_without_workers_is_degraded_and_serves(
     client: Client, worker: Worker, change: dict[str, Any]
 ) -> None:
