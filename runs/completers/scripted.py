@@ -1,8 +1,9 @@
 """The model in the box: offline, deterministic, paced like a language model, and honest about not being one.
 
-What it does is decided by the request alone, in this order: a directive of the user, an answer to tool results, a call
-of a function that the user's words name, a `file_search`, else a few words about itself. `extract.py` writes the cited
-summaries, `arguments.py` fills function arguments; this module routes, paces and counts.
+What it does is decided by the request alone, in this order: a title, where the instructions want one; a directive of
+the user, an answer to tool results, a call of a function that the user's words name, a `file_search`, else a few words
+about itself. `extract.py` writes the cited summaries, `titles.py` the titles, `arguments.py` fills function arguments;
+this module routes, paces and counts.
 
 Directives, for tests and demos, stand at the start of the last user message:
 
@@ -43,6 +44,7 @@ from runs.completers import (
 )
 from runs.completers.arguments import instance_of, places_in
 from runs.completers.extract import SearchResult, cited_summary, content_words, search_query
+from runs.completers.titles import title_of, wants_title
 
 PIECE = re.compile(r"【[^】]{0,80}】|\s*[^\s【]+\s*|\s+|【")
 ARGUMENT_PIECE = re.compile(r".+?(?:[:,]\s*\"?|\s+|$)", re.DOTALL)
@@ -139,6 +141,11 @@ def last_user_text(messages: Sequence[ChatMessage]) -> str:
     return ""
 
 
+def instructions_of(messages: Sequence[ChatMessage]) -> str:
+    system = (text_of(message.get("content")) for message in messages if message.get("role") == "system")
+    return "\n".join(system)[:READ_MAX]
+
+
 def trailing_results(messages: Sequence[ChatMessage]) -> list[tuple[str, str, str]]:
     """(function name, arguments, output) of the tool results that end the conversation, oldest first."""
     outputs: list[ChatMessage] = []
@@ -183,6 +190,8 @@ def long_text(words: int) -> str:
 def script_for(request: CompletionRequest) -> Script:
     """The whole turn, from the request alone."""
     text = last_user_text(request.messages)
+    if wants_title(instructions_of(request.messages)):
+        return spoken(title_of(text[:READ_MAX]))
     rate: float | None = None
     while pace := re.match(r"!(?:slow\s+(\d{1,6}(?:\.\d{1,6})?)|fast)(?:\s+|$)", text):
         rate = float(pace[1]) if pace[1] else 0.0

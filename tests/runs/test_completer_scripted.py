@@ -118,6 +118,30 @@ def test_who_are_you_is_not_searched_for() -> None:
     assert calls("Who are you?", tools=[FILE_SEARCH, WEATHER]) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        (f"Question: {DRAGON}\n\nAnswer: Here is what 3 files say.", "Project Dragon"),
+        (
+            "Question: what is the total budget of Project Dragon?\n\nAnswer: 1.84 million",
+            "Total budget of Project Dragon",
+        ),
+        (
+            "Question: !slow 12 !long 150\n\nAnswer: Clouds gather over the valley and drift",
+            "Clouds gather over the valley",
+        ),
+        ("Question: !echo Guten Tag, wo ist der Bahnhof in Bonn\n\nAnswer: …", "Guten Tag wo ist der Bahnhof"),
+        ("heat pumps", "Heat pumps"),
+        ("Question: ?!\n\nAnswer: …", "A scripted answer"),
+        ("", "A scripted answer"),
+    ],
+)
+def test_a_title_is_a_few_words_of_the_question(text: str, title: str) -> None:
+    wanted = {"role": "system", "content": "Write a title for this conversation: at most six words."}
+    request = CompletionRequest(model="scripted", messages=[wanted, {"role": "user", "content": text}])
+    assert text_of(events_of(request)) == title
+
+
 def test_same_request_same_events() -> None:
     request = asked("What is the weather in Paris and Rome?", tools=[WEATHER])
     assert events_of(request) == events_of(request)

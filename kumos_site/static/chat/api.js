@@ -22,20 +22,23 @@ export async function failureOf(response) {
   return new Failure(message, { status: response.status, requestId: response.headers.get("x-request-id") ?? "" });
 }
 
-async function call(method, path, body) {
+async function call(method, path, body, signal) {
   let response;
   try {
     response = await fetch(`/v1${path}`, {
       method,
       headers: method === "GET" ? {} : { "Content-Type": "application/json", "X-CSRFToken": csrfToken() },
       body: body === undefined ? undefined : JSON.stringify(body),
+      signal,
     });
-  } catch {
+  } catch (error) {
+    if (signal?.aborted) throw error; // whoever took it back knows
     throw new Failure("The server cannot be reached.");
   }
   if (!response.ok) throw await failureOf(response);
   return response.json();
 }
 
-export const get = (path) => call("GET", path);
+export const get = (path, { signal } = {}) => call("GET", path, undefined, signal);
 export const post = (path, body = {}) => call("POST", path, body);
+export const remove = (path) => call("DELETE", path);

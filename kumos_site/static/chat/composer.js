@@ -1,4 +1,4 @@
-// The text box and its button: Enter sends, Shift+Enter breaks the line, Esc stops; what was typed survives everything.
+// The text box and its button; what was typed survives everything. Its keys are in shortcuts.js.
 
 const DRAFT = "kumos.draft.";
 
@@ -19,18 +19,7 @@ export class Composer {
       this.submit();
     });
     this.area.addEventListener("input", () => this.changed());
-    this.area.addEventListener("keydown", (event) => this.pressed(event));
     this.stop.addEventListener("click", () => this.onStop());
-    document.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && this.active && !event.isComposing) this.onStop();
-    });
-  }
-
-  pressed(event) {
-    // While an input method composes, Enter picks a candidate; some browsers tell by the old key code alone.
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
-    event.preventDefault();
-    this.submit();
   }
 
   submit() {
@@ -59,6 +48,11 @@ export class Composer {
     this.area.value = sessionStorage.getItem(this.key) ?? "";
     this.fit();
     this.enable();
+  }
+
+  /** The thread is gone, and so is what was not sent to it; what stands in the box stays there. */
+  forget(threadId) {
+    sessionStorage.removeItem(DRAFT + threadId);
   }
 
   put(text) {

@@ -1,28 +1,27 @@
 // The chat page put together. It is a client of the public /v1 API and of nothing else; what it shows comes from the
 // thread's stream, so a run started elsewhere, a reload and a second tab all look the same.
 
+import { Actions } from "./actions.js";
 import { Failure, failureOf, get, post } from "./api.js";
+import { offerThemes } from "./appearance.js";
 import { Composer } from "./composer.js";
+import { Drawer } from "./drawer.js";
 import { element, setText } from "./nodes.js";
-import { Sidebar, titleOf } from "./sidebar.js";
+import { rename } from "./rename.js";
+import { Search } from "./search.js";
+import { Shortcuts, tableOf } from "./shortcuts.js";
+import { Sidebar } from "./sidebar.js";
 import { Sources } from "./sources.js";
 import { follow } from "./stream.js";
 import { TERMINAL, Thread, inWords } from "./thread.js";
+import { Titles, titleFrom, titleOf } from "./titles.js";
 import { Transcript } from "./transcript.js";
 
 const $ = (id) => document.getElementById(id);
 const HOME = document.body.dataset.home;
 const CHOICE = "kumos.assistant";
-const TITLE_CHARACTERS = 60;
 const HIDDEN_MS = 20_000; // a tab hidden this long gives its connection back
 const STEPS_AT_ONCE = 4;
-
-function titleFrom(text) {
-  const line = text.replace(/\s+/g, " ").trim();
-  if (line.length <= TITLE_CHARACTERS) return line;
-  const cut = line.slice(0, TITLE_CHARACTERS);
-  return `${cut.slice(0, Math.max(cut.lastIndexOf(" "), TITLE_CHARACTERS / 2)).trimEnd()}…`;
-}
 
 function startersOf(assistant) {
   try {
@@ -42,32 +41,33 @@ class Chat {
     this.sources = new Sources($("panel"), { fileName: (id) => this.fileName(id) });
     this.transcript = new Transcript({ scroller: $("scroller"), list: $("transcript"), pill: $("pill"), page: this });
     this.composer = new Composer($("composer"), { onSend: (text) => this.send(text), onStop: () => this.stop() });
-    this.sidebar = new Sidebar({ list: $("threads"), more: $("more"), home: HOME, onOpen: (id) => this.open(id) });
+    const rest = [document.querySelector(".skip"), document.querySelector(".main"), $("panel")];
+    this.drawer = new Drawer({ sidebar: $("sidebar"), button: $("menu"), fold: $("fold"), veil: $("veil"), rest });
+    this.actions = new Actions(this);
+    this.titles = new Titles({ onTitle: (thread) => this.threadChanged(thread) });
+    const list = { home: HOME, actions: this.actions, page: this };
+    this.sidebar = new Sidebar({ list: $("threads"), more: $("more"), ...list });
+    const lists = [$("threads"), $("more")];
+    this.search = new Search({ box: $("search"), found: $("found"), more: $("found-more"), note: $("found-note"), lists, ...list });
+    offerThemes($("themes"));
+    this.shortcuts = new Shortcuts(tableOf(this));
     this.listen();
   }
 
   listen() {
     $("new").addEventListener("click", (event) => {
       event.preventDefault();
-      this.open("");
-      this.composer.area.focus();
+      this.newChat();
     });
     $("earlier").addEventListener("click", () => this.attempt(() => this.loadEarlier()));
     $("assistant").addEventListener("change", () => {
       localStorage.setItem(CHOICE, $("assistant").value);
       this.drawAssistant();
     });
-    $("menu").addEventListener("click", () => this.showMenu(!document.body.classList.contains("menu-open")));
-    $("sidebar").addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || !document.body.classList.contains("menu-open")) return;
-      event.stopPropagation();
-      this.showMenu(false);
-      $("menu").focus();
-    });
-    $("veil").addEventListener("click", () => this.showMenu(false));
+    $("keys").addEventListener("click", () => this.shortcuts.show());
+    $("title").addEventListener("click", () => this.renameOpen());
     window.addEventListener("popstate", () => this.show(this.threadInAddress()));
     window.addEventListener("online", () => this.stream?.resume());
-    window.addEventListener("focus", () => this.sidebar.refresh().catch(() => {}));
     document.addEventListener("visibilitychange", () => this.visibilityChanged());
   }
 
@@ -81,6 +81,7 @@ class Chat {
       this.changed();
     });
     await this.attempt(() => this.sidebar.refresh());
+    await this.titles.checkAll();
   }
 
   // Which thread --------------------------------------------------------------------------------------------------
@@ -99,7 +100,7 @@ class Chat {
     const left = this.model?.activeRun() ? this.model.id : "";
     this.stream?.close();
     this.stream = null;
-    this.showMenu(false);
+    this.drawer.shut();
     this.setBanner("");
     $("panel").hidden = true;
     $("earlier").hidden = true;
@@ -114,8 +115,23 @@ class Chat {
     this.transcript.show(this.model);
     this.sidebar.select(threadId);
     if (left) this.sidebar.ask(left);
+    this.thread = this.sidebar.find(threadId) ?? null;
+    if (threadId && !this.thread && !fresh) this.lookUp(this.model);
     if (threadId) this.watch(this.model, fresh);
     this.changed();
+  }
+
+  /** The title of a thread that the list does not reach. */
+  async lookUp(model) {
+    const thread = await get(`/threads/${model.id}`).catch(() => null); // its stream tells what is wrong
+    if (model !== this.model || !thread) return;
+    this.thread = thread;
+    this.changed();
+  }
+
+  newChat() {
+    this.open("");
+    this.composer.area.focus();
   }
 
   /** Follow the thread's stream. What went before it is loaded once the stream stands, so that nothing falls between. */
@@ -138,7 +154,10 @@ class Chat {
 
   async streamEnded(model, response) {
     if (response === null) {
-      this.setBanner("This thread was deleted.");
+      model.gone = true;
+      this.setBanner("This thread was deleted. What you send now begins a new one.");
+      this.forgetThread(model.id);
+      this.changed();
     } else if (response.status === 400 && model.seq > 0) {
       this.show(model.id); // the log is another one than before: begin again
     } else {
@@ -188,7 +207,7 @@ class Chat {
       this.complain(new Failure("There is no assistant yet. Make one in the admin, or through the API."), () => this.start());
       return;
     }
-    await this.deliver({ text, assistant, thread: this.model.id, message: null });
+    await this.deliver({ text, assistant, thread: this.model.gone ? "" : this.model.id, message: null });
   }
 
   /** What succeeded is remembered in `job`, so that a retry goes on where it failed and says nothing twice. */
@@ -198,7 +217,8 @@ class Chat {
     this.transcript.follow();
     try {
       if (!job.thread) {
-        const thread = await post("/threads", { metadata: { title: titleFrom(job.text) } });
+        job.title = titleFrom(job.text);
+        const thread = await post("/threads", { metadata: { title: job.title } });
         job.thread = thread.id;
         this.sidebar.add(thread);
         this.open(thread.id, true);
@@ -210,6 +230,7 @@ class Chat {
         this.changed();
       }
       const run = await post(`/threads/${job.thread}/runs`, { assistant_id: job.assistant });
+      if (job.title) this.titles.owe(job.thread, run.id, job.title);
       if (this.model.id === job.thread) this.model.offerRun(run);
     } catch (failure) {
       this.complain(failure, () => {
@@ -234,6 +255,50 @@ class Chat {
       }
     });
     this.stopping = "";
+  }
+
+  // What the list of threads tells and asks for -------------------------------------------------------------------
+
+  threadChanged(thread) {
+    this.sidebar.update(thread);
+    this.search.update(thread);
+    if (this.model.id === thread.id) this.thread = thread;
+    this.drawHead();
+  }
+
+  /** Deleted here: where it was open, the page is an empty one now. */
+  threadGone(threadId) {
+    this.forgetThread(threadId);
+    setText($("status"), "The thread was deleted.");
+    if (this.model.id !== threadId) return;
+    history.replaceState(null, "", HOME);
+    this.show("");
+  }
+
+  forgetThread(threadId) {
+    this.titles.forget(threadId);
+    this.sidebar.remove(threadId);
+    this.search.remove(threadId);
+    this.composer.forget(threadId);
+  }
+
+  listed(threads) {
+    this.titles.sweep(threads);
+    if (this.loaded) this.drawHead();
+  }
+
+  wentQuiet(threadId) {
+    this.titles.check(threadId);
+  }
+
+  renameOpen() {
+    const thread = this.openThread();
+    if (!thread || this.model.gone) return;
+    rename($("title"), { title: titleOf(thread), save: (title) => this.actions.rename(thread, title) });
+  }
+
+  openThread() {
+    return this.sidebar.find(this.model.id) ?? this.thread;
   }
 
   // What the transcript asks for ----------------------------------------------------------------------------------
@@ -266,6 +331,7 @@ class Chat {
     const run = model.activeRun();
     this.composer.setActive(run !== null);
     if (model.id) this.sidebar.setActive(model.id, run !== null);
+    this.titles.see(model);
     if (!this.loaded) return;
     this.drawHead();
     this.announce();
@@ -274,8 +340,9 @@ class Chat {
 
   drawHead() {
     const { model } = this;
-    const title = this.sidebar.find(model.id);
-    setText($("title"), model.id ? (title ? titleOf(title) : "Thread") : "New chat");
+    const thread = this.openThread();
+    setText($("title"), model.id ? (thread ? titleOf(thread) : "Thread") : "New chat");
+    $("title").disabled = !thread || model.gone;
     document.title = `${$("title").textContent} · Kumos`;
     $("empty").hidden = model.id !== "";
     $("earlier").hidden = !model.earlier;
@@ -330,12 +397,6 @@ class Chat {
   setBanner(text) {
     $("banner").hidden = text === "";
     setText($("banner"), text);
-  }
-
-  showMenu(open) {
-    document.body.classList.toggle("menu-open", open);
-    $("menu").setAttribute("aria-expanded", String(open));
-    $("veil").hidden = !open;
   }
 
   visibilityChanged() {

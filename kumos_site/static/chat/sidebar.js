@@ -1,42 +1,62 @@
-// The list of threads: titles, which one is open, and a dot where a run is active.
+// The list of threads by day: which are there, which one is open, and a dot where a run is active. Kept fresh while the
+// tab is looked at, because other clients make threads, too. The rows themselves are in rows.js.
 
 import { get } from "./api.js";
-import { element, setText } from "./nodes.js";
+import { Rows } from "./rows.js";
 import { TERMINAL } from "./thread.js";
+import { isForPeople } from "./titles.js";
 
 const PAGE = 40;
 const WATCHED = 8; // newest threads that are asked whether a run is active
+const FRESH_MS = 15_000;
+const DAY_MS = 86_400_000;
 
-export function titleOf(thread) {
-  if (thread.metadata?.title) return thread.metadata.title;
-  const when = new Date(thread.created_at * 1000);
-  return `Thread of ${when.toLocaleString(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" })}`;
+/** The heading a thread stands under: days lately, then months. */
+export function dayOf(createdAt, now = new Date()) {
+  const made = new Date(createdAt * 1000);
+  const midnight = new Date(now.getFullYear(), now.getMonth(), now.getDate());
+  const days = Math.ceil((midnight - made) / DAY_MS); // rounded, for a day with a changed clock has 23 or 25 hours
+  if (days <= 0) return "Today";
+  if (days === 1) return "Yesterday";
+  if (days <= 7) return "Previous 7 days";
+  if (days <= 30) return "Previous 30 days";
+  return made.toLocaleString(undefined, { month: "long", year: "numeric" });
+}
+
+/** The list's order, newest first. */
+function isAfter(thread, last) {
+  if (thread.created_at !== last.created_at) return thread.created_at < last.created_at;
+  return thread.id < last.id;
 }
 
 export class Sidebar {
-  constructor({ list, more, home, onOpen }) {
-    Object.assign(this, { list, more, home, onOpen });
+  /** `page` is told of threads: open(id), listed(threads), wentQuiet(id). */
+  constructor({ list, more, home, actions, page }) {
+    Object.assign(this, { list, more, page });
+    this.rows = new Rows(list, { home, actions, onOpen: (id) => page.open(id), onLeave: () => page.search.focus() });
     this.threads = [];
     this.active = new Set();
     this.open = "";
-    this.rows = new Map();
-    more.addEventListener("click", () => this.loadMore());
-    list.addEventListener("click", (event) => {
-      const link = event.target.closest("a");
-      if (!link || event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
-      event.preventDefault();
-      this.onOpen(link.dataset.thread);
-    });
+    more.addEventListener("click", () => page.attempt(() => this.loadMore()));
+    setInterval(() => document.hidden || this.renew(), FRESH_MS);
+    window.addEventListener("focus", () => this.renew());
+  }
+
+  /** As refresh(), where nobody asked for it: a failure is no news. */
+  renew() {
+    return this.refresh().catch(() => {});
   }
 
   async refresh() {
     const page = await get(`/threads?limit=${PAGE}`);
-    const fresh = new Set(page.data.map((thread) => thread.id));
-    const older = page.has_more ? this.threads.filter((thread) => !fresh.has(thread.id)) : [];
+    const last = page.data.at(-1);
+    // What should stand among the newest and does not was deleted.
+    const older = page.has_more ? this.threads.filter((thread) => isAfter(thread, last)) : [];
     this.threads = [...page.data, ...older];
-    this.more.hidden = !page.has_more || older.length > 0;
+    if (older.length === 0) this.more.hidden = !page.has_more;
     this.draw();
-    await Promise.all(page.data.slice(0, WATCHED).map((thread) => this.ask(thread.id)));
+    this.page.listed(page.data);
+    await Promise.all(this.shown().slice(0, WATCHED).map((thread) => this.ask(thread.id)));
   }
 
   async loadMore() {
@@ -44,10 +64,23 @@ export class Sidebar {
     this.threads.push(...page.data);
     this.more.hidden = !page.has_more;
     this.draw();
+    this.page.listed(page.data);
   }
 
   add(thread) {
-    if (!this.threads.some((known) => known.id === thread.id)) this.threads.unshift(thread);
+    if (!this.find(thread.id)) this.threads.unshift(thread);
+    this.draw();
+  }
+
+  /** Another title, for a thread that is in the list. */
+  update(thread) {
+    this.threads = this.threads.map((known) => (known.id === thread.id ? thread : known));
+    this.draw();
+  }
+
+  remove(threadId) {
+    this.threads = this.threads.filter((thread) => thread.id !== threadId);
+    this.active.delete(threadId);
     this.draw();
   }
 
@@ -68,6 +101,7 @@ export class Sidebar {
     const active = page.data.some((run) => !TERMINAL.has(run.status));
     this.setActive(threadId, active);
     if (active) setTimeout(() => this.ask(threadId), 3_000);
+    else this.page.wentQuiet(threadId);
   }
 
   setActive(threadId, active) {
@@ -77,25 +111,14 @@ export class Sidebar {
     this.draw();
   }
 
-  draw() {
-    this.threads.forEach((thread, index) => {
-      const row = this.row(thread);
-      setText(row.title, titleOf(thread));
-      row.dot.hidden = !this.active.has(thread.id);
-      if (thread.id === this.open) row.link.setAttribute("aria-current", "page");
-      else row.link.removeAttribute("aria-current");
-      if (this.list.children[index] !== row.item) this.list.insertBefore(row.item, this.list.children[index] ?? null);
-    });
-    while (this.list.children.length > this.threads.length) this.list.lastChild.remove();
+  shown() {
+    return this.threads.filter(isForPeople);
   }
 
-  row(thread) {
-    if (!this.rows.has(thread.id)) {
-      const title = element("span", { className: "title" });
-      const dot = element("span", { className: "dot", title: "A run is active" }, element("span", { className: "hidden" }, "run active"));
-      const link = element("a", { href: `${this.home}${thread.id}`, "data-thread": thread.id }, title, dot);
-      this.rows.set(thread.id, { title, dot, link, item: element("li", {}, link) });
-    }
-    return this.rows.get(thread.id);
+  draw() {
+    const entries = this.shown().map((thread) => ({ thread, active: this.active.has(thread.id), open: thread.id === this.open }));
+    const days = Map.groupBy(entries, ({ thread }) => dayOf(thread.created_at));
+    this.rows.draw([...days].map(([name, some]) => ({ name, entries: some })));
+    this.page.search?.draw();
   }
 }

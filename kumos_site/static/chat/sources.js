@@ -61,6 +61,10 @@ export class Sources {
     return element("figure", {}, element("blockquote", {}, text), score);
   }
 
+  isOpen() {
+    return !this.panel.hidden;
+  }
+
   close() {
     this.panel.hidden = true;
     this.asked = null;

@@ -59,6 +59,7 @@ export class Thread {
     this.runs = new Map();
     this.listed = []; // message ids in the API's order, oldest first
     this.earlier = false; // whether older messages are left on the server
+    this.gone = false; // deleted, by whomever: nothing will happen in it any more
   }
 
   // From the stream -----------------------------------------------------------------------------------------------
@@ -123,6 +124,7 @@ export class Thread {
   // What the page asks --------------------------------------------------------------------------------------------
 
   activeRun() {
+    if (this.gone) return null;
     return [...this.runs.values()].findLast((run) => !TERMINAL.has(run.status)) ?? null;
   }
 
