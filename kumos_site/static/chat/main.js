@@ -136,7 +136,7 @@ class Chat {
 
   /** Follow the thread's stream. What went before it is loaded once the stream stands, so that nothing falls between. */
   watch(model, fresh) {
-    this.stream = follow(`/v1/threads/${model.id}/runs/stream${fresh ? "?starting_after=0" : ""}`, {
+    this.stream = follow(`/v1/threads/${model.id}/runs/stream?include_created_at=true${fresh ? "&starting_after=0" : ""}`, {
       onOpen: (resumed) => {
         if (model !== this.model) return;
         this.setBanner("");
@@ -313,6 +313,11 @@ class Chat {
       this.names.set(id, name);
     }
     return this.names.get(id);
+  }
+
+  /** The time that clocks show, in milliseconds. */
+  now() {
+    return Date.now();
   }
 
   openSource({ run, cite, number, from }) {

@@ -4,10 +4,16 @@
 const SILENCE_MS = 45_000; // three heartbeats missed: the line is dead, whatever the socket says
 const WAIT_MS = { first: 250, most: 4_000 };
 
-/** Bytes in any pieces → frames `{ id, event, data }` in order. A frame that was cut off is never handed on. */
+const DATED = " created_at "; // the comment before an event, with `include_created_at=true`
+
+/**
+ * Bytes in any pieces → frames `{ id, event, data, at }` in order. A frame that was cut off is never handed on.
+ * `at` is when the event was written, in seconds, 0 where the stream does not say. onHeartbeat(): the log has no more.
+ */
 export class FrameParser {
-  constructor(onFrame) {
+  constructor(onFrame, onHeartbeat = () => {}) {
     this.onFrame = onFrame;
+    this.onHeartbeat = onHeartbeat;
     this.decoder = new TextDecoder(); // keeps the first bytes of a character that is split between two pieces
     this.rest = "";
     this.forget();
@@ -17,6 +23,7 @@ export class FrameParser {
     this.id = "";
     this.event = "";
     this.data = [];
+    this.at = 0;
   }
 
   push(bytes) {
@@ -27,14 +34,18 @@ export class FrameParser {
 
   take(line) {
     if (line === "") {
-      const frame = { id: this.id, event: this.event || "message", data: this.data.join("\n") };
+      const frame = { id: this.id, event: this.event || "message", data: this.data.join("\n"), at: this.at };
       const empty = this.data.length === 0;
       this.forget();
       if (!empty) this.onFrame(frame);
       return;
     }
     const colon = line.indexOf(":");
-    if (colon === 0) return; // a comment: the heartbeat
+    if (colon === 0) {
+      if (line.startsWith(DATED, 1)) this.at = Number(line.slice(1 + DATED.length));
+      else this.onHeartbeat();
+      return;
+    }
     const field = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
     if (field === "id") this.id = value;
@@ -134,6 +145,10 @@ export function follow(url, { onOpen, onFrame, onBreak, onEnd }) {
     /** Give the connection back (a hidden tab: browsers allow six per host) … */
     pause() {
       paused = true;
+      request.abort();
+    },
+    /** Cut the connection as a bad line would: it is made again at once (plug.js). */
+    drop() {
       request.abort();
     },
     /** … and go on behind the last event; also cuts a wait short when the network is back. */

@@ -170,6 +170,21 @@ export class Thread {
     return turns;
   }
 
+  /** The thread as it was before a run began; replay.js folds that run's events into it. Objects are shared. */
+  before(runId) {
+    const past = new Thread(this.id);
+    for (const turn of this.turns()) {
+      if (turn.key === runId) break;
+      if (turn.run) past.runs.set(turn.run.id, turn.run);
+      for (const step of this.stepsOf(turn.key)) past.steps.set(step.id, step);
+      for (const message of turn.messages ?? [turn.message]) {
+        past.messages.set(message.id, message);
+        past.listed.push(message.id);
+      }
+    }
+    return past;
+  }
+
   /** What a run did, in order: `{ key, step }` for tool calls, `{ key, message }` for text. */
   parts(runId, messages) {
     const left = new Map(messages.map((message) => [message.id, message]));

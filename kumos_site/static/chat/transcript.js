@@ -20,6 +20,7 @@ class Question {
 
   update({ message }) {
     setText(this.body, textOf(message));
+    this.element.dataset.message = message.id; // data-message, -step, -run: what an event changed (inspector.js)
   }
 }
 
@@ -62,13 +63,15 @@ class Answer {
     while (this.parts.childNodes.length > nodes.length) this.parts.lastChild.remove();
     this.form.hidden = this.waiting.length === 0;
     this.drawState(run, model);
-    this.tick(Date.now());
+    this.element.dataset.run = run?.id ?? turn.key;
+    this.tick(this.page.now());
   }
 
   cards(step) {
     return step.step_details.tool_calls.map((call, index) => {
       const key = `${step.id}.${index}`;
       const card = this.view(key, () => new Card(call));
+      card.element.dataset.step = step.id;
       card.update(call, step, this.waiting.some((other) => other.id === call.id), this.form);
       return card.element;
     });
@@ -80,6 +83,7 @@ class Answer {
     const nodes = message.content.map((part, index) => {
       const prose = this.view(`${message.id}.${index}`, () => new Prose({ chip: (cite) => this.chip(cite) }));
       prose.update(part.text?.value ?? part.refusal ?? "", part.text?.annotations ?? [], growing);
+      prose.element.dataset.message = message.id;
       prose.element.classList.toggle("growing", growing && !over);
       return prose.element;
     });
@@ -156,7 +160,7 @@ class Answer {
 }
 
 export class Transcript {
-  /** `page` answers for what lies outside: assistantName, fileName, openSource, submitOutputs. */
+  /** `page` answers for what lies outside: assistantName, fileName, openSource, submitOutputs, now. */
   constructor({ scroller, list, pill, page }) {
     Object.assign(this, { scroller, list, pill, page });
     this.views = new Map();
@@ -177,6 +181,18 @@ export class Transcript {
     this.list.replaceChildren();
     this.follow();
     this.draw();
+  }
+
+  /** The same thread at another moment (replay.js): one turn is drawn anew, and what is not there any more goes. */
+  swap(model, changed) {
+    this.model = model;
+    const kept = new Set(model.turns().map((turn) => turn.key));
+    for (const [key, view] of this.views) {
+      if (key !== changed && kept.has(key)) continue;
+      view.element.remove();
+      this.views.delete(key);
+    }
+    this.drawNow();
   }
 
   draw() {
@@ -211,7 +227,7 @@ export class Transcript {
 
   tick() {
     const run = this.model?.activeRun();
-    if (run) this.views.get(run.id)?.tick?.(Date.now());
+    if (run) this.views.get(run.id)?.tick?.(this.page.now());
   }
 
   distance() {

@@ -80,7 +80,7 @@ def open_new(page: Page, assistant: str) -> None:
 
 def open_thread(page: Page, thread: str) -> None:
     """Returns once the page follows the thread: what happens from now on must show."""
-    with page.expect_response(lambda response: response.url.endswith("/runs/stream")):
+    with page.expect_response(lambda response: "/runs/stream" in response.url):
         page.goto(f"/chat/{thread}")
     page.evaluate(RECORD_GROWTH)
 
