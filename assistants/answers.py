@@ -19,8 +19,10 @@ class Answer[Body](Response):
     def __class_getitem__(cls, body: Any) -> Any:
         return GenericAlias(cls, body)  # DRF's own forgets what stands in the brackets
 
-    def __init__(self, body: Body, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, body: Body, headers: Mapping[str, str] | None = None, *, kept: Body | None = None) -> None:
+        """`kept` is what is stored in its place for the same Idempotency-Key, where `body` holds a secret."""
         super().__init__(body, headers=headers)
+        self.kept = body if kept is None else kept
 
 
 class Listed(TypedDict):

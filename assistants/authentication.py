@@ -1,4 +1,5 @@
-"""Who asks, and for which project: a bearer key, or the session of somebody logged in (the chat page, with CSRF).
+"""Who asks, and for which project: a bearer key, the session of somebody logged in (the chat page, with CSRF), or the
+token of a share, which reaches one thread and only reads (shared.py).
 
 Contract 1.1 and 4.3. The key's project is the only one a request can reach (P10).
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,9 @@ from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.permissions import BasePermission
 
-from assistants import clock
+from assistants import clock, ids, shared
 from assistants.errors import ApiError
-from assistants.models import ApiKey, Project
+from assistants.models import ApiKey, Project, Share
 from assistants.models.project import digest_of
 
 if TYPE_CHECKING:
@@ -46,16 +47,20 @@ OLD_BETA = (
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The project a request acts in, and on whose behalf: a key, or a person who is logged in with a session."""
+    """The project a request acts in, and on whose behalf: a key, a person who is logged in with a session, or whoever
+    was given a share's link."""
 
     project: Project
     key: ApiKey | None = None
+    share: Share | None = None
     user: AbstractBaseUser | None = None
     session_key: str = ""
 
     @property
     def owner(self) -> str:
-        """Who is counted where something is limited: the key, or the person."""
+        """Who is counted where something is limited: the key, the person, or all readers of a share together."""
+        if self.share:
+            return self.share.pk
         return self.key.pk if self.key else f"user {self.user.pk if self.user else ''}"
 
 
@@ -87,13 +92,28 @@ def by_key(secret: str) -> Principal:
             status=401,
             code="invalid_api_key",
         )
-    minute_ago = moment - timedelta(minutes=1)
-    if key.last_used_at is None or key.last_used_at < minute_ago:
-        # Conditional, so that of many requests at once one writes.
-        ApiKey.objects.filter(Q(last_used_at=None) | Q(last_used_at__lt=minute_ago), pk=key.pk).update(
-            last_used_at=moment
-        )
+    note_use(key, moment)
     return Principal(key.project, key=key)
+
+
+def by_share(request: HttpRequest, token: str) -> Principal:
+    """Raises ApiError 401 for a token that is no longer good, 404 for a request that is not there for it."""
+    moment = clock.now()
+    share = Share.objects.select_related("thread__project").filter(digest=digest_of(token)).first()
+    if refusal := shared.refused(share, moment):
+        raise refusal
+    assert share is not None
+    shared.admit(request, share)
+    note_use(share, moment)
+    return Principal(share.thread.project, share=share)
+
+
+def note_use(used: ApiKey | Share, moment: datetime) -> None:
+    minute_ago = moment - timedelta(minutes=1)
+    if used.last_used_at is None or used.last_used_at < minute_ago:
+        # Conditional, so that of many requests at once one writes.
+        rows = type(used).objects.filter(Q(last_used_at=None) | Q(last_used_at__lt=minute_ago), pk=used.pk)
+        rows.update(last_used_at=moment)
 
 
 def user_of(request: HttpRequest, session_key: str) -> AbstractBaseUser | None:
@@ -124,10 +144,15 @@ def by_session(request: HttpRequest) -> Principal | None:
 
 
 def still_allowed(principals: Collection[Principal]) -> set[Principal]:
-    """Those of `principals` whose key or session would still be accepted. One query for all keys."""
+    """Those of `principals` whose key, share or session would still be accepted. One query for all of a kind."""
+    moment = clock.now()
     keys = [principal.key.pk for principal in principals if principal.key]
-    usable = set(ApiKey.objects.usable(clock.now()).filter(pk__in=keys).values_list("pk", flat=True))
-    return {who for who in principals if (who.key.pk in usable if who.key else still_member(who))}
+    shares = [principal.share.pk for principal in principals if principal.share]
+    usable = {
+        *(ApiKey.objects.usable(moment).filter(pk__in=keys).values_list("pk", flat=True) if keys else ()),
+        *(Share.objects.usable(moment).filter(pk__in=shares).values_list("pk", flat=True) if shares else ()),
+    }
+    return {who for who in principals if (who.owner in usable if who.key or who.share else still_member(who))}
 
 
 def still_member(person: Principal) -> bool:
@@ -152,11 +177,15 @@ def check_beta_header(request: HttpRequest) -> None:
 def authenticate(request: HttpRequest) -> Principal:
     """The request's principal. Raises ApiError 401 without a usable key or session, 403 for a failed CSRF check."""
     secret = bearer(request.headers.get("Authorization", ""))
-    principal = by_key(secret) if secret else by_session(request)
+    if secret.startswith(ids.SHARE_PREFIX):
+        principal: Principal | None = by_share(request, secret)
+    else:
+        principal = by_key(secret) if secret else by_session(request)
     if principal is None:
         raise ApiError(NO_KEY, status=401)
     check_beta_header(request)
-    request.META["KUMOS_PROJECT_ID"] = principal.project.id
+    if principal.share is None:  # its readers need not know which project it is
+        request.META["KUMOS_PROJECT_ID"] = principal.project.id
     return principal
 
 
@@ -176,3 +205,8 @@ class HasProject(BasePermission):
 def project_of(request: Request) -> Project:
     assert isinstance(request.auth, Principal)
     return request.auth.project
+
+
+def share_of(request: Request) -> Share | None:
+    """The share whose reader asks; None for those who belong to the project."""
+    return request.auth.share if isinstance(request.auth, Principal) else None

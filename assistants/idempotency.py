@@ -151,9 +151,10 @@ def once(
             return answer
         answered.status = answer.status_code
         answered.headers = {name: value for name, value in answer.headers.items() if name.lower() != "content-type"}
-        answered.body = orjson.dumps(answer.data).decode()
+        kept = getattr(answer, "kept", answer.data)
+        answered.body = orjson.dumps(kept).decode()
         answered.save(update_fields=["status", "headers", "body"])
-    return shown(answered)
+    return shown(answered) if kept is answer.data else answer
 
 
 def replay(answered: Answered, reopen: Reopen) -> HttpResponseBase:

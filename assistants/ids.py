@@ -6,6 +6,7 @@ import secrets
 import string
 
 ALPHABET = string.ascii_letters + string.digits
+SHARE_PREFIX = "share_"
 
 
 def _random(prefix: str, length: int) -> str:
@@ -54,6 +55,10 @@ def new_vector_store_id() -> str:
 
 def new_file_batch_id() -> str:
     return "vsfb_" + secrets.token_hex(16)
+
+
+def new_share_id() -> str:
+    return _random(SHARE_PREFIX, 24)
 
 
 def new_request_id() -> str:

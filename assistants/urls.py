@@ -10,6 +10,7 @@ from assistants.views.assistant import AssistantViewSet
 from assistants.views.file import FileViewSet
 from assistants.views.file_batch import FileBatchViewSet
 from assistants.views.message import MessageViewSet
+from assistants.views.share import ShareViewSet
 from assistants.views.thread import ThreadViewSet
 from assistants.views.vector_store import VectorStoreFileViewSet, VectorStoreViewSet
 
@@ -25,6 +26,11 @@ urlpatterns = [
     path("threads/<str:thread_id>/fork", ThreadViewSet.as_view({"post": "fork"})),
     path("threads/<str:thread_id>/messages", MessageViewSet.as_view(COLLECTION)),
     path("threads/<str:thread_id>/messages/<str:message_id>", MessageViewSet.as_view(ITEM)),
+    path("threads/<str:thread_id>/shares", ShareViewSet.as_view(COLLECTION)),
+    path(
+        "threads/<str:thread_id>/shares/<str:share_id>",
+        ShareViewSet.as_view({"get": "retrieve", "delete": "destroy"}),
+    ),
     path("files", FileViewSet.as_view(COLLECTION)),
     path("files/<str:file_id>", FileViewSet.as_view({"get": "retrieve", "delete": "destroy"})),
     path("files/<str:file_id>/content", FileViewSet.as_view({"get": "content"})),

@@ -11,6 +11,7 @@ from django.views.generic import RedirectView
 from assistants.errors import SERVER_FAULT, ApiError, error_response, unknown_url
 from assistants.headers import is_api
 from kumos_site import login
+from kumos_site.chat.shared import shared
 from kumos_site.openapi.views import DocumentViewSet
 
 urlpatterns = [
@@ -20,6 +21,7 @@ urlpatterns = [
     path("v1/", include("runs.urls")),
     path("v1/", include("assistants.urls")),
     path("chat/", include("kumos_site.chat.urls")),
+    path("shared/", shared, name="shared"),
     path("admin/", admin.site.urls),
     path("login/<str:uid>/<str:token>/", login.one_time, name="one-time-login"),
     path("", include("kumos_site.probes")),

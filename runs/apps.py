@@ -8,10 +8,12 @@ class RunsConfig(AppConfig):
     verbose_name = "Runs"
 
     def ready(self) -> None:
-        from assistants import conversation
+        from assistants import conversation, shared
         from runs import transitions
+        from runs.shared import has_worked
         from runs.tools import registry
         from runs.tools.file_search import FileSearch
 
         registry["file_search"] = FileSearch()
         conversation.end_overdue.append(transitions.end_overdue)
+        shared.have_worked.append(has_worked)

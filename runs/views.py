@@ -12,7 +12,7 @@ from typing import Any
 from rest_framework.request import Request
 
 from assistants.answers import POLL_HEADERS, Answer, Page
-from assistants.authentication import Principal
+from assistants.authentication import Principal, share_of
 from assistants.conversation import find_thread
 from assistants.errors import ApiError, not_found
 from assistants.models import Assistant
@@ -39,6 +39,7 @@ from runs.serializers import (
     run_object,
     step_object,
 )
+from runs.shared import runs_of
 from runs.tools import registry
 from runs.transitions import Created
 from streaming import journal, seats, sse
@@ -120,7 +121,7 @@ class RunViewSet(ResourceViewSet):
     def find(self, thread_id: str, run_id: str) -> Run:
         """ApiError 404 also where the run is another thread's. An overdue run is ended before it is shown."""
         thread = find_thread(self.project, thread_id)
-        run = Run.objects.filter(thread=thread, pk=run_id).first()
+        run = runs_of(thread, share_of(self.request)).filter(pk=run_id).first()
         if run is None:
             raise not_found("run", run_id)
         return transitions.expire_overdue(run)
@@ -154,7 +155,7 @@ class RunViewSet(ResourceViewSet):
         thread = find_thread(self.project, thread_id)
         if thread.active_run_id and (active := Run.objects.filter(pk=thread.active_run_id).first()):
             transitions.expire_overdue(active)
-        return paginate(Run.objects.filter(thread=thread), request, run_object)
+        return paginate(runs_of(thread, share_of(request)), request, run_object)
 
     @takes(RunInput, query=INCLUDE)
     def create(self, request: Request, thread_id: str) -> Answer[RunObject] | EventStream:

@@ -15,8 +15,9 @@ from typing import Any
 import orjson
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
-from django.db.models import Count, Max
+from django.db.models import Count, Max, QuerySet
 
+from assistants import shared
 from assistants.clock import now, shared_now
 from assistants.models import Thread
 from assistants.rows import Vanished
@@ -57,12 +58,25 @@ class Entry:
     @cached_property
     def frame(self) -> bytes:
         """The event on the wire, made once for all its readers."""
-        return f"id: {self.seq}\nevent: {self.name}\ndata: {self.data}\n\n".encode()
+        return self._frame(self.data)
+
+    @cached_property
+    def shared_frame(self) -> bytes:
+        """The same for the readers of a share. Pieces of text, which are most of all events, say nothing else."""
+        is_text = self.name == "thread.message.delta"
+        return self.frame if is_text else self._frame(encode(shared.event(orjson.loads(self.data))))
+
+    def _frame(self, data: str) -> bytes:
+        return f"id: {self.seq}\nevent: {self.name}\ndata: {data}\n\n".encode()
 
     @property
     def dated_frame(self) -> bytes:
         """The same behind a comment line that says when: the form of a heartbeat, which every SDK passes over."""
-        return f": created_at {self.at:.3f}\n".encode() + self.frame
+        return self.date + self.frame
+
+    @property
+    def date(self) -> bytes:
+        return f": created_at {self.at:.3f}\n".encode()
 
 
 class ThreadGone(Vanished):
@@ -159,6 +173,12 @@ def last_seqs(thread_ids: Iterable[str]) -> dict[str, int]:
 def first_seq(run_id: str) -> int | None:
     """The number of a run's first event; None if no such run was ever logged."""
     return Event.objects.filter(run_id=run_id).order_by("seq").values_list("seq", flat=True).first()
+
+
+def ended_runs(thread_id: str, seq: int) -> QuerySet[Event, str]:
+    """The ids of the runs that were over with the event `seq`."""
+    ends = Event.objects.filter(thread_id=thread_id, seq__lte=seq, name__in=TERMINAL_RUN_EVENTS)
+    return ends.values_list("run_id", flat=True)
 
 
 def is_whole(thread_id: str, seq: int, run_id: str = "") -> bool:

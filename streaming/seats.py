@@ -11,7 +11,7 @@ import logging
 import random
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5
 """When somebody who found no seat may ask again."""
+SHARES_RECHECK_SECONDS = 2.0
 AGE_SPREAD = 0.1
 """Streams that began together do not all end together: each stays up to this part less than it might."""
 
@@ -144,11 +145,24 @@ def count() -> int:
 
 
 async def watch() -> None:
-    """Cuts, every KUMOS_RECHECK_SECONDS, the streams of those who may read no more. For ever."""
+    """Cuts the streams of those who may read no more. For ever.
+
+    Every KUMOS_RECHECK_SECONDS; readers of shares are asked for sooner, since who revokes a link is watching.
+    """
+    seconds: float = settings.KUMOS_RECHECK_SECONDS
+    await asyncio.gather(
+        _watch(seconds, lambda seat: seat.principal.share is None),
+        _watch(min(seconds, SHARES_RECHECK_SECONDS), lambda seat: seat.principal.share is not None),
+    )
+
+
+async def _watch(seconds: float, concerns: Callable[[Seat], bool]) -> None:
     ask = database_sync_to_async(still_allowed, thread_sensitive=False)
     while True:
-        await asyncio.sleep(settings.KUMOS_RECHECK_SECONDS)
-        asked = list(_open)
+        await asyncio.sleep(seconds)
+        asked = [seat for seat in _open if concerns(seat)]
+        if not asked:
+            continue
         try:
             allowed = await ask({seat.principal for seat in asked})
         except Exception as error:
@@ -156,4 +170,4 @@ async def watch() -> None:
             continue
         for seat in asked:  # not those that came meanwhile
             if seat.principal not in allowed:
-                seat.cut("its key or session is no longer valid")
+                seat.cut("its key, session or share is no longer valid")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 
@@ -70,7 +70,11 @@ class Ending:
     reason: str = "left"
 
 
-async def run_frames(start: RunCursor) -> AsyncGenerator[bytes]:
+Show = Callable[[Entry], bytes]
+"""An entry as its reader sees it: the frame, or nothing."""
+
+
+async def run_frames(start: RunCursor, show: Show | None = None) -> AsyncGenerator[bytes]:
     """One run: replay, then live, then `done` once it is terminal, or waits for tool outputs and nothing follows."""
     failpoint("run.stream.before_first_byte")
     runs = {start.run_id, ""} if start.with_thread else {start.run_id}
@@ -87,7 +91,7 @@ async def run_frames(start: RunCursor) -> AsyncGenerator[bytes]:
             nothing_follows = start.one_turn or not batch
             if mine:
                 last_name = mine[-1].name
-                text = text_of(mine, dated=start.dated)
+                text = text_of(mine, dated=start.dated, show=show)
                 del mine
                 batch.clear()
                 yield text
@@ -105,19 +109,34 @@ def first_turn(entries: Sequence[Entry]) -> Sequence[Entry]:
     return entries
 
 
-def text_of(entries: Sequence[Entry], *, dated: bool) -> bytes:
-    return b"".join([entry.dated_frame if dated else entry.frame for entry in entries])
+def text_of(entries: Sequence[Entry], *, dated: bool, show: Show | None = None) -> bytes:
+    if show is None:
+        return b"".join([entry.dated_frame if dated else entry.frame for entry in entries])
+    shown = ((entry, show(entry)) for entry in entries)
+    return b"".join([entry.date + frame if dated else frame for entry, frame in shown if frame])
 
 
-async def thread_frames(thread_id: str, cursor: int, *, dated: bool = False) -> AsyncGenerator[bytes]:
-    """All runs of a thread, one after the other. Stays open; `done` only when the thread is deleted."""
-    async with aclosing(_batches(thread_id, cursor, Ending(), deletion=DONE)) as batches:
+async def thread_frames(
+    thread_id: str, cursor: int, *, dated: bool = False, show: Show | None = None, until: int | None = None
+) -> AsyncGenerator[bytes]:
+    """All runs of a thread, one after the other. Stays open; `done` only when the thread is deleted.
+
+    With `until` it goes up to that event, which is in the log, and then says `done`.
+    """
+    end = Ending()
+    async with aclosing(_batches(thread_id, cursor, end, deletion=DONE)) as batches:
         async for batch in batches:
             if isinstance(batch, bytes):
                 yield batch
-            elif text := text_of([entry for entry in batch if entry.run_id], dated=dated):
+                continue
+            over = until is not None and (not batch or batch[-1].seq >= until)
+            if text := text_of([entry for entry in batch if entry.run_id], dated=dated, show=show):
                 batch.clear()
                 yield text
+            if over:
+                end.reason = "done"
+                yield DONE
+                return
 
 
 async def _batches(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse
 from rest_framework.exceptions import MethodNotAllowed
@@ -9,7 +11,7 @@ from rest_framework.exceptions import MethodNotAllowed
 from assistants.authentication import Principal, authenticate
 from assistants.conversation import find_thread
 from assistants.errors import error_response, not_found
-from assistants.models import Thread
+from assistants.models import Share, Thread
 from assistants.parsers import check_address
 from assistants.serializers.fields import Boolean, Integer
 from assistants.views.resource import takes
@@ -33,15 +35,39 @@ def reader_of(request: HttpRequest) -> Principal:
 def open_run(request: HttpRequest, thread_id: str, run_id: str) -> sse.EventStream:
     """Raises ApiError 400, 401, 404, 429 or 503."""
     reader = reader_of(request)
-    start, whole = run_cursor(request, find_thread(reader.project, thread_id), run_id)
-    return sse.EventStream(sse.run_frames(start), seats.take(reader), whole=whole)
+    thread = find_thread(reader.project, thread_id)
+    hide_frozen(thread, run_id, reader.share)
+    start, whole = run_cursor(request, thread, run_id)
+    return sse.EventStream(sse.run_frames(start, shown_to(thread, reader.share)), seats.take(reader), whole=whole)
 
 
 def open_thread(request: HttpRequest, thread_id: str) -> sse.EventStream:
     reader = reader_of(request)
-    cursor, whole = thread_cursor(request, find_thread(reader.project, thread_id))
-    frames = sse.thread_frames(thread_id, cursor, dated=sse.is_dated(request))
+    thread = find_thread(reader.project, thread_id)
+    until = reader.share.frozen_seq if reader.share else None
+    if until is not None:
+        thread.last_seq, thread.active_run_id = until, None
+    cursor, whole = thread_cursor(request, thread)
+    dated, show = sse.is_dated(request), shown_to(thread, reader.share)
+    frames = sse.thread_frames(thread_id, cursor, dated=dated, show=show, until=until)
     return sse.EventStream(frames, seats.take(reader), whole=whole)
+
+
+def shown_to(thread: Thread, share: Share | None) -> sse.Show | None:
+    """How the reader sees an entry: None for all of it. A frozen share shows the runs that were over by then."""
+    if share is None:
+        return None
+    if share.frozen_seq is None:
+        return attrgetter("shared_frame")
+    ended, last = set(journal.ended_runs(thread.pk, share.frozen_seq)), share.frozen_seq
+    return lambda entry: entry.shared_frame if entry.seq <= last and entry.run_id in ended else b""
+
+
+def hide_frozen(thread: Thread, run_id: str, share: Share | None) -> None:
+    """ApiError 404 for a run that a frozen share does not show."""
+    frozen_at = share.frozen_seq if share else None
+    if frozen_at is not None and run_id not in journal.ended_runs(thread.pk, frozen_at):
+        raise not_found("run", run_id)
 
 
 def run_cursor(request: HttpRequest, thread: Thread, run_id: str) -> tuple[sse.RunCursor, bool]:

@@ -21,6 +21,7 @@ from assistants.models import (
     FileBatch,
     FileStatus,
     Message,
+    Share,
     Thread,
     VectorStore,
     VectorStoreFile,
@@ -104,6 +105,15 @@ def fill_steps(world: World, items: list[Item]) -> list[Any]:
     ]
 
 
+def fill_shares(world: World, items: list[Item]) -> list[Any]:
+    thread = Thread.objects.get(pk=world.ids["thread"])
+    thread.shares.all().delete()
+    return [
+        Share.objects.create(thread=thread, digest=f"{number}", created_at=item.created_at)
+        for number, item in enumerate(items)
+    ]
+
+
 def fill_files(world: World, items: list[Item]) -> list[Any]:
     File.objects.all().delete()
     return [
@@ -145,6 +155,7 @@ FILL: dict[str, Callable[[World, list[Item]], list[Any]]] = {
     "/threads/{thread_id}/messages": fill_messages,
     "/threads/{thread_id}/runs": fill_runs,
     "/threads/{thread_id}/runs/{run_id}/steps": fill_steps,
+    "/threads/{thread_id}/shares": fill_shares,
     "/files": fill_files,
     "/vector_stores": fill_stores,
     "/vector_stores/{vector_store_id}/files": fill_store_files,

@@ -74,6 +74,7 @@ def world_of(client: ApiClient) -> World:
         "file": file,
         "vector_store": store,
         "tool_call": call_id,
+        "share": client.make(f"/threads/{ended.thread_id}/shares")["id"],
     }
     if any("file_batches" in route.path for route in ROUTES):
         batch = client.make(f"/vector_stores/{store}/file_batches", {"file_ids": [file]})["id"]

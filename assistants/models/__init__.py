@@ -9,6 +9,7 @@ from .file import File, Purpose
 from .idempotency import Answered
 from .message import Message, MessageStatus, Role
 from .project import ApiKey, Membership, Project
+from .share import Share
 from .thread import Thread
 from .vector_store import Chunk, FileBatch, FileStatus, VectorStore, VectorStoreFile
 
@@ -27,6 +28,7 @@ __all__ = [
     "Project",
     "Purpose",
     "Role",
+    "Share",
     "Thread",
     "VectorStore",
     "VectorStoreFile",

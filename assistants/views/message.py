@@ -8,6 +8,7 @@ from django.db import transaction
 from rest_framework.request import Request
 
 from assistants.answers import Answer, Deletion, Page
+from assistants.authentication import share_of
 from assistants.conversation import add_message, find_thread
 from assistants.errors import not_found
 from assistants.models import Message
@@ -16,6 +17,7 @@ from assistants.rows import hold
 from assistants.serializers.fields import String, merge_metadata
 from assistants.serializers.file import deletion_object
 from assistants.serializers.message import MessageInput, MessageObject, MetadataChanges, message_object
+from assistants.shared import messages_of
 from assistants.views.resource import ResourceViewSet, takes
 
 
@@ -23,7 +25,7 @@ class MessageViewSet(ResourceViewSet):
     def find(self, thread_id: str, id: str) -> Message:
         """ApiError 404 also where the message is another thread's."""
         thread = find_thread(self.project, thread_id)
-        message = Message.objects.filter(thread=thread, pk=id).first()
+        message = messages_of(thread, share_of(self.request)).filter(pk=id).first()
         if message is None:
             raise not_found("message", id)
         return message
@@ -31,7 +33,7 @@ class MessageViewSet(ResourceViewSet):
     @takes(query={"run_id": String(required=False)})
     def list(self, request: Request, thread_id: str) -> Answer[Page[MessageObject]]:
         thread = find_thread(self.project, thread_id)
-        messages = Message.objects.filter(thread=thread)
+        messages = messages_of(thread, share_of(request))
         shown = messages.filter(superseded=False)
         if run_id := request.query_params.get("run_id"):
             shown = shown.filter(run_id=run_id)

@@ -20,10 +20,11 @@ from django.db import IntegrityError, OperationalError
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from assistants import idempotency
-from assistants.authentication import authenticate, project_of
+from assistants import idempotency, shared
+from assistants.authentication import authenticate, project_of, share_of
 from assistants.faults import is_undone
 from assistants.models import Project
 from assistants.parsers import check_address
@@ -98,6 +99,11 @@ class ResourceViewSet(ViewSet):
         action = getattr(self, str(self.action), None)
         if action is not None:  # DRF calls next what is there by the name of the method
             setattr(self, str(request.method).lower(), partial(self.act, action))
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        if isinstance(response, Response) and response.status_code == 200 and (share := share_of(request)):
+            response.data = shared.answer(response.data, share)
+        return super().finalize_response(request, response, *args, **kwargs)
 
     def act(self, action: Callable[..., HttpResponseBase], request: Request, **ids: str) -> HttpResponseBase:
         """The action's answer. Where what it named has vanished, that of a second try, which finds it missing.

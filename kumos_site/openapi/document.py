@@ -31,6 +31,10 @@ EXTENSIONS = {
     "POST /threads/{thread_id}/fork": "A new thread that begins like this one, up to a message of it.",
     "GET /threads/{thread_id}/runs/stream": "Every run of a thread, live; stays open until the thread is deleted.",
     "GET /threads/{thread_id}/runs/{run_id}/stream": "A run from its first event on, whenever it is called.",
+    "GET /threads/{thread_id}/shares": "Links to a thread for people without a login.",
+    "POST /threads/{thread_id}/shares": "A link by which anybody reads the thread, live or as it is now.",
+    "GET /threads/{thread_id}/shares/{share_id}": "A link; its own token may ask for it, too.",
+    "DELETE /threads/{thread_id}/shares/{share_id}": "The link works no longer.",
     "GET /openapi.json": "This document.",
 }
 """What goes beyond the API that Kumos speaks, and why."""
