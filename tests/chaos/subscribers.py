@@ -101,7 +101,7 @@ class Subscriber:
                 if left is not None and left <= 0:
                     self.cuts -= 1
                     response.abort(reset=self.chance.random() < 0.5)
-                    return self.history.write("end", who=self.who, how="left")
+                    return self.history.write("end", who=self.who, how="done" if done else "left")
         except Lost:
             if not done:
                 return self.history.write("end", who=self.who, how="lost")
