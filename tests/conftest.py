@@ -78,7 +78,7 @@ def client_of(name: str, project_name: str) -> ApiClient:
 def media(settings: Settings, tmp_path: Path) -> Path:
     """Uploads of a test go to a folder of its own; static files come from the finders, so their folder may be empty.
 
-    They are looked for when they are asked for: a walk over all of them by each test's client took a quarter of the time.
+    They are looked for when asked for: a walk over all of them by each test's client took a quarter of the time.
     """
     settings.MEDIA_ROOT = tmp_path / "files"
     settings.STATIC_ROOT = tmp_path
