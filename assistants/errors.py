@@ -67,9 +67,9 @@ class ApiError(APIException):
         self.body: ErrorObject = {"error": {"message": message, "type": type, "param": param, "code": code}}
 
 
-def not_found(kind: str, id: str) -> ApiError:
+def not_found(kind: str, id: str, *, param: str | None = None) -> ApiError:
     """404 for `kind` as OpenAI names it: assistant, thread, message, run, run step, vector store."""
-    return ApiError(f"No {kind} found with id '{id}'.", status=404)
+    return ApiError(f"No {kind} found with id '{id}'.", status=404, param=param)
 
 
 def unknown_url(request: HttpRequest) -> ApiError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
+from assistants.answers import Deletion
 from assistants.models import MessageStatus
 from assistants.serializers.message import FileCitation, FilePath, MessageObject
 from assistants.serializers.thread import ThreadObject
@@ -120,6 +121,7 @@ EVENTS: Mapping[str, Any] = {
     "thread.run.step.delta": StepDeltaObject,
     **dict.fromkeys((f"thread.message.{name}" for name in ("created", *MessageStatus.values)), MessageObject),
     "thread.message.delta": MessageDeltaObject,
+    "thread.deleted": Deletion[Literal["thread.deleted"]],
     "error": ErrorEvent,
 }
 """The type of each event's data. `done` alone carries none: its data is `[DONE]`."""

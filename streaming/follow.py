@@ -15,8 +15,9 @@ import contextvars
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from itertools import islice
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -41,6 +42,10 @@ JOIN_SECONDS = 2 * layer.CALL_SECONDS
 
 class ThreadDeleted(Exception):
     """The followed thread is gone."""
+
+    def __init__(self, thread_id: str) -> None:
+        super().__init__(thread_id)
+        self.thread_id = thread_id
 
 
 class Draining(Exception):
@@ -100,10 +105,15 @@ class Watched:
                 waiter.set_result(None)
         self.waiters.clear()
 
-    async def changed(self, seconds: float) -> None:
-        """Until something was heard, or for `seconds`."""
+    def waiter(self) -> asyncio.Future[None]:
+        """Done once something was heard. Whoever gives it up discards it."""
         waiter = asyncio.get_running_loop().create_future()
         self.waiters.add(waiter)
+        return waiter
+
+    async def changed(self, seconds: float) -> None:
+        """Until something was heard, or for `seconds`."""
+        waiter = self.waiter()
         try:
             async with asyncio.timeout(seconds):
                 await waiter
@@ -125,16 +135,24 @@ class Hub:
 
     @asynccontextmanager
     async def join(self, thread_id: str) -> AsyncIterator[Watched]:
-        """Bells for the thread are heard from the moment this is entered, as far as the layer works."""
-        watched = self.watched.setdefault(thread_id, Watched(thread_id))
-        watched.followers += 1
+        """`join_all` for one thread."""
+        async with self.join_all([thread_id]) as (watched,):
+            yield watched
+
+    @asynccontextmanager
+    async def join_all(self, thread_ids: Iterable[str]) -> AsyncIterator[list[Watched]]:
+        """Bells for the threads are heard from the moment this is entered, as far as the layer works."""
+        joined = [self.watched.setdefault(thread_id, Watched(thread_id)) for thread_id in thread_ids]
+        for watched in joined:
+            watched.followers += 1
         try:
             await self._open()
-            yield watched
+            yield joined
         finally:
-            watched.followers -= 1
-            if not watched.followers:
-                del self.watched[thread_id]
+            for watched in joined:
+                watched.followers -= 1
+                if not watched.followers:
+                    del self.watched[watched.thread_id]
 
     def drain(self) -> None:
         """Every follower raises Draining, those to come too."""
@@ -233,31 +251,129 @@ def hub() -> Hub:
     return _hubs.setdefault(asyncio.get_running_loop(), Hub())
 
 
+class Follower:
+    """A cursor in the log of a thread that is watched (P8)."""
+
+    __slots__ = ("_behind", "_known", "_read", "cursor", "watched")
+
+    def __init__(self, watched: Watched, cursor: int, *, behind: bool = True) -> None:
+        self.watched = watched
+        self.cursor = cursor
+        self._behind = behind  # until the journal was read to its end: what came before we joined rang no bell for us
+        self._known = 0
+        self._read = database_sync_to_async(journal.read_after, thread_sensitive=False)
+
+    async def batch(self) -> list[Entry]:
+        """The events after the cursor, which then lies behind them; none if there are none for now.
+
+        Raises ThreadDeleted once the thread is gone.
+        """
+        watched = self.watched
+        self._known = watched.last
+        batch = None if self._behind else watched.after(self.cursor)
+        if batch is None:
+            metrics.LOG_READS.inc()
+            batch = await self._read(watched.thread_id, self.cursor)
+            self._behind = journal.is_full(batch)
+        if batch:
+            self.cursor = batch[-1].seq
+            watched.reached(self.cursor)
+        elif watched.deleted:
+            raise ThreadDeleted(watched.thread_id)
+        return batch
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether nothing was heard since the last batch was asked for."""
+        return self.watched.last == self._known and not self.watched.deleted
+
+
 async def follow(thread_id: str, cursor: int, tick: float) -> AsyncGenerator[list[Entry]]:
     """The thread's events after `cursor`, in batches, for ever. An empty batch says: nothing more for now.
 
     It comes each time the follower has caught up, and every `tick` seconds while nothing happens. Raises ThreadDeleted
     once the thread is gone, Draining when this process stops. Close it (aclosing) to leave the hub.
     """
-    read = database_sync_to_async(journal.read_after, thread_sensitive=False)
     here = hub()
     async with here.join(thread_id) as watched:
-        behind = True  # until the journal was read to its end: what came before we joined rang no bell for us
+        follower = Follower(watched, cursor)
         while not here.draining:
-            known = watched.last
-            batch = None if behind else watched.after(cursor)
-            if batch is None:
-                metrics.LOG_READS.inc()
-                batch = await read(thread_id, cursor)
-                behind = journal.is_full(batch)
-            if batch:
-                cursor = batch[-1].seq
-                watched.reached(cursor)
-                yield batch
-                continue
-            if watched.deleted:
-                raise ThreadDeleted
-            yield []
-            if watched.last == known and not watched.deleted:
+            batch = await follower.batch()
+            yield batch
+            if not batch and follower.may_wait:
                 await watched.changed(tick)
     raise Draining
+
+
+async def follow_several(cursors: Mapping[str, int], tick: float) -> AsyncGenerator[list[Entry] | ThreadDeleted]:
+    """`follow` for several threads at once, by their ids: each batch is of one thread, and they take turns.
+
+    A thread that is gone is told of by a ThreadDeleted, and the others go on; after the last one this ends.
+    """
+    ask = database_sync_to_async(journal.last_seqs, thread_sensitive=False)
+    here = hub()
+    async with here.join_all(cursors) as joined:
+        lasts = await ask(cursors)  # most of many threads are at rest: one question for all
+        turn = Turn(
+            Follower(watched, cursor, behind=lasts.get(watched.thread_id) != cursor)
+            for watched, cursor in zip(joined, cursors.values(), strict=True)
+        )
+        try:
+            while turn.followers and not here.draining:
+                follower = turn.next()
+                if follower is None:
+                    yield []
+                    await turn.changed(tick)
+                    continue
+                try:
+                    batch = await follower.batch()
+                except ThreadDeleted as deleted:
+                    turn.followers.discard(follower)
+                    yield deleted
+                    continue
+                turn.back(follower, waits=not batch and follower.may_wait)
+                if batch:
+                    yield batch
+        finally:
+            turn.end()
+    if here.draining:
+        raise Draining
+
+
+class Turn:
+    """Which of several followers is next: those with news, one after the other. The others wait for their bells."""
+
+    def __init__(self, followers: Iterable[Follower]) -> None:
+        self.followers = set(followers)
+        self._ready = deque(self.followers)
+        self._waiting: dict[Follower, asyncio.Future[None]] = {}
+        self._news = asyncio.Event()
+
+    def next(self) -> Follower | None:
+        self._news.clear()
+        return self._ready.popleft() if self._ready else None
+
+    def back(self, follower: Follower, *, waits: bool) -> None:
+        """Takes back the one that was next: at the end of the line, or among those that wait."""
+        if not waits:
+            self._ready.append(follower)
+            return
+        waiter = self._waiting[follower] = follower.watched.waiter()
+        waiter.add_done_callback(partial(self._woken, follower))
+
+    def _woken(self, follower: Follower, waiter: asyncio.Future[None]) -> None:
+        if not waiter.cancelled():
+            del self._waiting[follower]
+            self._ready.append(follower)
+            self._news.set()
+
+    async def changed(self, seconds: float) -> None:
+        """Until one of them heard something, or for `seconds`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+
+    def end(self) -> None:
+        for follower, waiter in self._waiting.items():
+            follower.watched.waiters.discard(waiter)
+            waiter.cancel()

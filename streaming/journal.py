@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import batched
 from typing import Any
 
 import orjson
@@ -165,9 +166,18 @@ def read_after(thread_id: str, cursor: int) -> list[Entry]:
     )
 
 
+IDS_PER_STATEMENT = 10_000
+
+
 def last_seqs(thread_ids: Iterable[str]) -> dict[str, int]:
-    """The newest number of each thread; deleted threads are missing from the answer. One query for all of them."""
-    return dict(Thread.objects.filter(pk__in=list(thread_ids)).values_list("pk", "last_seq"))
+    """The newest number of each thread; deleted threads are missing from the answer.
+
+    One query for all of them, as long as a statement may have so many parameters.
+    """
+    found: dict[str, int] = {}
+    for some in batched(thread_ids, IDS_PER_STATEMENT):
+        found.update(Thread.objects.filter(pk__in=some).values_list("pk", "last_seq"))
+    return found
 
 
 def first_seq(run_id: str) -> int | None:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import orjson
 from django.conf import settings
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 
 from assistants import metrics
-from assistants.errors import SERVER_FAULT, ApiError, ErrorFields
+from assistants.answers import Deletion
+from assistants.errors import SERVER_FAULT, ErrorFields
 from assistants.failpoints import failpoint
-from streaming.follow import Draining, ThreadDeleted, follow
+from streaming.follow import Draining, ThreadDeleted, follow, follow_several
 from streaming.journal import Entry
 from streaming.models import TERMINAL_RUN_EVENTS
 from streaming.seats import Seat
@@ -139,9 +141,62 @@ async def thread_frames(
                 return
 
 
-async def _batches(
+async def several_frames(
+    cursors: Mapping[str, int], statuses: Container[str], *, dated: bool = False
+) -> AsyncGenerator[bytes]:
+    """`thread_frames` of several threads on one connection; each id says the thread, too: `thread_A:13`.
+
+    Of the threads in `statuses` only what changes a run's status. One that is deleted ends with an event of its own,
+    and the others go on.
+    """
+    async with aclosing(_spoken(_wanted(cursors, statuses), f"{len(cursors)} threads", Ending())) as batches:
+        async for batch in batches:
+            if isinstance(batch, bytes):
+                yield batch
+            elif isinstance(batch, ThreadDeleted):
+                yield deletion_frame(batch.thread_id)
+            elif batch:
+                id = f"id: {batch[0].thread_id}:".encode()
+                frames = [text_of([entry], dated=dated).replace(b"id: ", id, 1) for entry in batch]
+                batch.clear()
+                yield b"".join(frames)
+
+
+async def _wanted(cursors: Mapping[str, int], statuses: Container[str]) -> AsyncGenerator[list[Entry] | ThreadDeleted]:
+    """What happens in the threads, without what is not shown: events of no run, and in `statuses` most of a run."""
+    async with aclosing(follow_several(cursors, settings.KUMOS_HEARTBEAT_SECONDS)) as batches:
+        async for batch in batches:
+            if isinstance(batch, list):
+                batch[:] = [
+                    entry
+                    for entry in batch
+                    if entry.run_id and (entry.thread_id not in statuses or is_status(entry.name))
+                ]
+            yield batch
+
+
+def is_status(name: str) -> bool:
+    """Whether an event of this name tells that a run has another status."""
+    return name.startswith("thread.run.") and not name.startswith("thread.run.step.")
+
+
+def deletion_frame(thread_id: str) -> bytes:
+    """In a stream of several threads: this one was deleted. Without an id, for there is nothing to go on behind."""
+    deletion: Deletion[Literal["thread.deleted"]] = {"id": thread_id, "object": "thread.deleted", "deleted": True}
+    return b"event: thread.deleted\ndata: " + orjson.dumps(deletion) + b"\n\n"
+
+
+def _batches(
     thread_id: str, cursor: int, end: Ending, *, deletion: bytes | None = None
 ) -> AsyncGenerator[list[Entry] | bytes]:
+    """The events of one thread; what is sent in their place when it is deleted, if need be."""
+    follower = follow(thread_id, cursor, settings.KUMOS_HEARTBEAT_SECONDS)
+    return _spoken(follower, thread_id, end, deletion=deletion)
+
+
+async def _spoken[News: list[Entry] | ThreadDeleted](
+    follower: AsyncGenerator[News], followed: str, end: Ending, *, deletion: bytes | None = None
+) -> AsyncGenerator[News | bytes]:
     """The follower's batches, with heartbeats in its silence and an `error` frame for what goes wrong.
 
     Who takes a batch empties it before he waits for his client: events take several times the memory of their text.
@@ -151,9 +206,9 @@ async def _batches(
     sampled_at, opened_at = -math.inf, time.time()
     metrics.STREAMS.inc()
     try:
-        async with aclosing(follow(thread_id, cursor, tick)) as batches:
+        async with aclosing(follower) as batches:
             async for batch in batches:
-                newest_at = batch[-1].at if batch else 0.0
+                newest_at = batch[-1].at if isinstance(batch, list) and batch else 0.0
                 yield batch
                 moment = time.monotonic()
                 if newest_at:
@@ -164,6 +219,8 @@ async def _batches(
                 elif moment - spoke_at >= tick * 0.9:
                     spoke_at = moment
                     yield HEARTBEAT
+        end.reason = "deleted"  # all that was followed
+        yield DONE
     except Draining:
         end.reason = "drained"
         raise  # the server cuts the connection, and the reader comes back with its last id
@@ -172,7 +229,7 @@ async def _batches(
         yield deletion or error_frame("The thread was deleted.")
     except Exception:
         end.reason = "failed"
-        logger.exception("a stream of %s failed", thread_id)
+        logger.exception("a stream of %s failed", followed)
         yield error_frame(SERVER_FAULT)
     finally:
         metrics.STREAMS.dec()
@@ -185,8 +242,10 @@ class EventStream(StreamingHttpResponse):
     `whole` is False where deltas that the reader asked for are no longer kept: then a header tells it so (3.10).
     """
 
-    def __init__(self, frames: AsyncIterator[bytes], seat: Seat, *, whole: bool = True) -> None:
-        headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+    def __init__(
+        self, frames: AsyncIterator[bytes], seat: Seat, *, whole: bool = True, extra: Mapping[str, str] | None = None
+    ) -> None:
+        headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no", **(extra or {})}
         if not whole:
             headers["Last-Event-ID"] = "earliest"
         super().__init__(frames, content_type="text/event-stream; charset=utf-8", headers=headers)
@@ -199,38 +258,3 @@ class RunStream(EventStream):
     def __init__(self, start: RunCursor, seat: Seat, *, whole: bool = True) -> None:
         super().__init__(run_frames(start), seat, whole=whole)
         self.beginning = asdict(start)
-
-
-def is_dated(request: HttpRequest) -> bool:
-    """Whether the reader wants the time of each event, too. Raises ApiError 400."""
-    raw = request.GET.get("include_created_at", "false")
-    if raw not in ("true", "false"):
-        raise ApiError(
-            f"Invalid 'include_created_at': '{raw[:64]}'. Expected 'true' or 'false'.",
-            param="include_created_at",
-            code="invalid_value",
-        )
-    return raw == "true"
-
-
-def cursor_of(request: HttpRequest, newest: int) -> int | None:
-    """The id after which the reader wants to go on: `Last-Event-ID`, else `starting_after`. None if it has none.
-
-    Raises ApiError 400 for anything but a number that the log has reached (contract 3.10).
-    """
-    header = request.headers.get("Last-Event-ID", "")
-    param = "Last-Event-ID" if header else "starting_after"
-    raw = header or request.GET.get("starting_after", "")
-    if not raw:
-        return None
-    if not (raw.isascii() and raw.isdigit() and len(raw) <= 18):
-        raise ApiError(
-            f"Invalid '{param}': '{raw[:64]}'. Expected the id of an event.", param=param, code="invalid_value"
-        )
-    if int(raw) > newest:
-        raise ApiError(
-            f"Invalid '{param}': {int(raw)} is ahead of the last event, {newest}.",
-            param=param,
-            code="cursor_out_of_range",
-        )
-    return int(raw)

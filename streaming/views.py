@@ -1,4 +1,7 @@
-"""The two GET stream endpoints (contract 3.10). Whether a run exists is read from the log: its first event is."""
+"""The GET stream endpoints (contract 3.10): of a run, of a thread, and of several threads at once.
+
+Whether a run exists is read from the log: its first event is.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,14 @@ from assistants.models import Share, Thread
 from assistants.parsers import check_address
 from assistants.serializers.fields import Boolean, Integer
 from assistants.views.resource import takes
-from streaming import journal, seats, sse
+from streaming import cursors, journal, seats, sse
+from streaming.cursors import Cursors
 
-QUERY = {
-    "starting_after": Integer(min=0, max=None, required=False),
-    "include_created_at": Boolean(required=False),
-}
+DATED = {"include_created_at": Boolean(required=False)}
+QUERY = {cursors.PARAM: Integer(min=0, max=None, required=False), **DATED}
+SEVERAL = {cursors.PARAM: Cursors(required=False), cursors.STATUS_PARAM: Cursors(required=False), **DATED}
+STARTS = "Kumos-Cursors"
+"""On the stream of several threads: after which event each of them begins."""
 
 
 def reader_of(request: HttpRequest) -> Principal:
@@ -47,8 +52,8 @@ def open_thread(request: HttpRequest, thread_id: str) -> sse.EventStream:
     until = reader.share.frozen_seq if reader.share else None
     if until is not None:
         thread.last_seq, thread.active_run_id = until, None
-    cursor, whole = thread_cursor(request, thread)
-    dated, show = sse.is_dated(request), shown_to(thread, reader.share)
+    cursor, whole = thread_cursor(thread, cursors.cursor_of(request, thread.last_seq))
+    dated, show = cursors.is_dated(request), shown_to(thread, reader.share)
     frames = sse.thread_frames(thread_id, cursor, dated=dated, show=show, until=until)
     return sse.EventStream(frames, seats.take(reader), whole=whole)
 
@@ -70,12 +75,31 @@ def hide_frozen(thread: Thread, run_id: str, share: Share | None) -> None:
         raise not_found("run", run_id)
 
 
+def open_several(request: HttpRequest) -> sse.EventStream:
+    reader = reader_of(request)
+    named = cursors.named(request)
+    check_address(*request.GET)
+    found = Thread.objects.filter(project=reader.project).in_bulk([one.thread_id for one in named])
+    starts: dict[str, int] = {}
+    whole = True
+    for one in named:
+        thread = found.get(one.thread_id)
+        if thread is None:
+            raise one.missing()
+        starts[thread.id], has_all = thread_cursor(thread, one.of(thread))
+        whole = whole and (has_all or one.only_statuses)
+    statuses = {one.thread_id for one in named if one.only_statuses}
+    said = {STARTS: ", ".join(f"{id}={cursor}" for id, cursor in starts.items())}
+    frames = sse.several_frames(starts, statuses, dated=cursors.is_dated(request))
+    return sse.EventStream(frames, seats.take(reader), whole=whole, extra=said)
+
+
 def run_cursor(request: HttpRequest, thread: Thread, run_id: str) -> tuple[sse.RunCursor, bool]:
     """Where the stream begins, and whether everything from there on is kept."""
     first = journal.first_seq(run_id)
     if first is None or not thread.events.filter(seq=first, run_id=run_id).exists():
         raise not_found("run", run_id)
-    cursor, dated = sse.cursor_of(request, thread.last_seq), sse.is_dated(request)
+    cursor, dated = cursors.cursor_of(request, thread.last_seq), cursors.is_dated(request)
     if cursor is None:
         return sse.RunCursor(thread_id=thread.id, run_id=run_id, seq=first - 1, dated=dated), True
     last_name = journal.last_name(run_id, cursor)
@@ -83,11 +107,10 @@ def run_cursor(request: HttpRequest, thread: Thread, run_id: str) -> tuple[sse.R
     return start, journal.is_whole(thread.id, cursor, run_id)
 
 
-def thread_cursor(request: HttpRequest, thread: Thread) -> tuple[int, bool]:
+def thread_cursor(thread: Thread, cursor: int | None) -> tuple[int, bool]:
     """As `run_cursor`. Without a cursor: from the first event of the active run, or from now."""
-    cursor = sse.cursor_of(request, thread.last_seq)
     if cursor is not None:
-        return cursor, journal.is_whole(thread.id, cursor)
+        return cursor, cursor == thread.last_seq or journal.is_whole(thread.id, cursor)
     first = journal.first_seq(thread.active_run_id) if thread.active_run_id else None
     return thread.last_seq if first is None else first - 1, True
 
@@ -106,5 +129,14 @@ async def thread_stream(request: HttpRequest, thread_id: str) -> sse.EventStream
     """GET /v1/threads/{thread_id}/runs/stream"""
     try:
         return await sync_to_async(open_thread)(request, thread_id)
+    except Exception as error:
+        return error_response(error, request)
+
+
+@takes(query=SEVERAL)
+async def threads_stream(request: HttpRequest) -> sse.EventStream | HttpResponse:
+    """GET /v1/threads/runs/stream"""
+    try:
+        return await sync_to_async(open_several)(request)
     except Exception as error:
         return error_response(error, request)

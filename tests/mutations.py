@@ -80,9 +80,10 @@ MUTATIONS = [
         [
             Edit(
                 "streaming/follow.py",
-                "    async with here.join(thread_id) as watched:\n        behind = True",
-                "    if first := await read(thread_id, cursor):\n        cursor = first[-1].seq\n        yield first\n"
-                "    async with here.join(thread_id) as watched:\n        behind = False",
+                "    async with here.join(thread_id) as watched:\n        follower = Follower(watched, cursor)\n",
+                "    early = Follower(Watched(thread_id), cursor)\n    if first := await early.batch():\n"
+                "        yield first\n    async with here.join(thread_id) as watched:\n"
+                "        follower = Follower(watched, early.cursor)\n        follower._behind = False\n",
             )
         ],
         waits=True,

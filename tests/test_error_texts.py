@@ -104,6 +104,9 @@ def test_a_malformed_id(world: World) -> None:
     paths = ("/threads/new", "/threads/new/messages", "/threads/new/runs", "/threads/new/runs/run_x/steps")
     for path in (*paths, "/threads/new/runs/stream", "/threads/new/runs/run_x/stream"):
         check(world.client.get(path), message, param="thread_id", code="invalid_value")
+    for name in ("starting_after[new]", "status_after[new]"):
+        answer = world.client.get("/threads/runs/stream", {f"starting_after[{world.ids['thread']}]": "", name: ""})
+        check(answer, message.replace("thread_id", name), param=name, code="invalid_value")
     answer = world.client.post("/threads/new/runs", {"assistant_id": "asst_x"})
     check(answer, message, param="thread_id", code="invalid_value")
     for path, kind, id in (

@@ -16,6 +16,8 @@ from django.apps import apps
 from django.db import transaction
 
 from assistants.models import File
+from assistants.views.resource import taken
+from streaming.cursors import Cursors
 from tests.conftest import ApiClient
 from tests.routes import CURSORS, ROUTES, Ids, Place, Route, example, kind_of, places
 from tests.world import World, world_of
@@ -66,6 +68,14 @@ def probes(route: Route, world: World) -> Iterator[Probe]:
         yield Probe(f"path {kind}", (kind,), send)
     if len(kinds) > 1:
         yield Probe("whole path", kinds, send)
+    for name, field in taken(route.action).query.items():
+        if isinstance(field, Cursors):
+            for cursor in ("", "0"):
+
+                def follow(ids: Ids, name: str = name, cursor: str = cursor) -> Any:
+                    return send({}, {f"{name}[{own['thread']}]": "", f"{name}[{ids['thread']}]": cursor})
+
+                yield Probe(f"query {name}", ("thread",), follow)
     for name in route.query_names:
         for order in ("asc", "desc"):
             if kind := listed_kind(route) if name in CURSORS else kind_of(name):

@@ -22,6 +22,8 @@ from kumos_site.openapi.operations import Operation, operations
 from kumos_site.openapi.requests import request_schema
 from kumos_site.openapi.schemas import Schema, Schemas
 from runs.events import EVENTS
+from streaming import cursors
+from streaming.cursors import Cursors
 from streaming.sse import EventStream
 
 KEPT: Path = settings.BASE_DIR / "docs" / "openapi.json"
@@ -29,6 +31,7 @@ KEPT: Path = settings.BASE_DIR / "docs" / "openapi.json"
 EXTENSIONS = {
     "GET /threads": "OpenAI's API has no list of threads.",
     "POST /threads/{thread_id}/fork": "A new thread that begins like this one, up to a message of it.",
+    "GET /threads/runs/stream": "Every run of several threads, live, on one connection.",
     "GET /threads/{thread_id}/runs/stream": "Every run of a thread, live; stays open until the thread is deleted.",
     "GET /threads/{thread_id}/runs/{run_id}/stream": "A run from its first event on, whenever it is called.",
     "GET /threads/{thread_id}/shares": "Links to a thread for people without a login.",
@@ -151,14 +154,19 @@ def _parameters(operation: Operation, schemas: Schemas) -> list[Schema]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in operation.path_names
     ]
     parameters += [
-        {"name": name, "in": "query", "schema": request_schema(field, schemas)} for name, field in query.items()
+        {
+            "name": name,
+            "in": "query",
+            "schema": request_schema(field, schemas),
+            **({"style": "deepObject", "explode": True} if isinstance(field, Cursors) else {}),
+        }
+        for name, field in query.items()
     ]
     if operation.method == "post":
         parameters.append(IDEMPOTENCY_KEY)
     if operation.answers[0] is EventStream:
-        parameters.append(
-            {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string", "pattern": "^[0-9]+$"}}
-        )
+        pattern = "^thread_[^:]+:[0-9]+$" if cursors.STATUS_PARAM in query else "^[0-9]+$"
+        parameters.append({"name": cursors.HEADER, "in": "header", "schema": {"type": "string", "pattern": pattern}})
     return parameters
 
 

@@ -31,6 +31,7 @@ from assistants.serializers.file import UPLOAD_PURPOSES, Upload, UploadPurpose
 from assistants.serializers.message import PARTS, TEXT_MAX, Content
 from assistants.serializers.search import FILTER, QUERIES_MAX, Filters, Query, Scalar
 from kumos_site.openapi.schemas import Schema, Schemas, object_schema, or_null
+from streaming.cursors import THREADS_MAX, Cursors
 
 PAIR_VALUES: Mapping[Any, Schema] = {
     check_metadata_value: {"type": "string", "maxLength": METADATA_VALUE_MAX},
@@ -103,6 +104,18 @@ def _(field: Pairs, schemas: Schemas) -> Schema:
         "maxProperties": METADATA_PAIRS_MAX,
         "propertyNames": {"maxLength": METADATA_KEY_MAX},
         "additionalProperties": PAIR_VALUES[field.check],
+    }
+
+
+@_schema.register
+def _(field: Cursors, schemas: Schemas) -> Schema:
+    """As a deep object of the query."""
+    cursor = {"type": "string", "pattern": "^[0-9]*$"}
+    return {
+        "type": "object",
+        "maxProperties": THREADS_MAX,
+        "propertyNames": {"pattern": "^thread"},
+        "additionalProperties": cursor,
     }
 
 

@@ -6,6 +6,7 @@ is asked for, one that exists is sent most of the time, so that operations succe
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
@@ -40,8 +41,8 @@ CHECKS = [
     response_schema_conformance,
 ]
 EXAMPLES = [3, pytest.param(100, marks=pytest.mark.slow)]
-ENDLESS = "/threads/{thread_id}/runs/stream"
-"""It stays open, so its beginning is all that is looked at."""
+ENDLESS = ("/threads/runs/stream", "/threads/{thread_id}/runs/stream")
+"""They stay open, so their beginning is all that is looked at."""
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,10 @@ def with_placeholders() -> dict[str, Any]:
                     parameter["schema"] = PLACEHOLDERS[parameter["name"]]
                 elif parameter["name"] in ("after", "before"):
                     parameter["schema"] = PLACEHOLDERS[LISTED[path.rpartition("/")[2]]]
+                elif parameter.get("style") == "deepObject":
+                    threads = {word: {"enum": ["", "0"]} for word in PLACEHOLDERS["thread_id"]["enum"]}
+                    parameter["schema"] = {"type": "object", "properties": threads, "required": list(threads)}
+                    parameter["schema"]["additionalProperties"] = False
     for schema in described["components"]["schemas"].values():
         for name, property in schema.get("properties", {}).items():
             fill(name, property)
@@ -103,7 +108,7 @@ def explore(desk: Desk, label: str, mode: GenerationMode, examples: int) -> Coun
         case.path_parameters = put(case.path_parameters, ids)
         case.query = put(case.query, ids)
         case.body = put(case.body, ids)
-        if case.path == ENDLESS:
+        if case.path in ENDLESS:
             seen[beginning(desk, case)] += 1
             return
         response = case.call(base_url=desk.server.url + "/v1", headers=desk.headers, timeout=60)
@@ -141,8 +146,16 @@ def put(value: Any, ids: dict[str, str]) -> Any:
         case list():
             return [put(item, ids) for item in value]
         case dict():
-            return {key: put(item, ids) for key, item in value.items()}
+            return {
+                re.sub(r"\w+", lambda word: ids.get(word[0], word[0]), key): put(item, ids)
+                for key, item in value.items()
+            }
     return value
+
+
+def named(key: str, ids: dict[str, str]) -> str:
+    """A key that names an id: `starting_after[some_thread_id]`."""
+    return re.sub(r"(?<=\[)\w+(?=\])", lambda word: ids.get(word[0], word[0]), key)
 
 
 def beginning(desk: Desk, case: Any) -> int:

@@ -6,13 +6,13 @@ import { Failure, failureOf, get, post } from "./api.js";
 import { offerThemes } from "./appearance.js";
 import { Composer } from "./composer.js";
 import { Drawer } from "./drawer.js";
+import { Line } from "./line.js";
 import { element, setText } from "./nodes.js";
 import { rename } from "./rename.js";
 import { Search } from "./search.js";
 import { Shortcuts, tableOf } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
 import { Sources } from "./sources.js";
-import { follow } from "./stream.js";
 import { TERMINAL, Thread, inWords } from "./thread.js";
 import { Titles, titleFrom, titleOf } from "./titles.js";
 import { Transcript } from "./transcript.js";
@@ -20,7 +20,6 @@ import { Transcript } from "./transcript.js";
 const $ = (id) => document.getElementById(id);
 const HOME = document.body.dataset.home;
 const CHOICE = "kumos.assistant";
-const HIDDEN_MS = 20_000; // a tab hidden this long gives its connection back
 const STEPS_AT_ONCE = 4;
 
 function startersOf(assistant) {
@@ -37,6 +36,7 @@ class Chat {
     this.assistants = new Map();
     this.names = new Map(); // file id → promise of its name
     this.model = null;
+    this.line = new Line();
     this.stream = null;
     this.sources = new Sources($("panel"), { fileName: (id) => this.fileName(id) });
     this.transcript = new Transcript({ scroller: $("scroller"), list: $("transcript"), pill: $("pill"), page: this });
@@ -67,8 +67,6 @@ class Chat {
     $("keys").addEventListener("click", () => this.shortcuts.show());
     $("title").addEventListener("click", () => this.renameOpen());
     window.addEventListener("popstate", () => this.show(this.threadInAddress()));
-    window.addEventListener("online", () => this.stream?.resume());
-    document.addEventListener("visibilitychange", () => this.visibilityChanged());
   }
 
   async start() {
@@ -101,6 +99,7 @@ class Chat {
     this.stream?.close();
     this.stream = null;
     this.drawer.shut();
+    delete document.body.dataset.following;
     this.setBanner("");
     $("panel").hidden = true;
     $("earlier").hidden = true;
@@ -136,9 +135,11 @@ class Chat {
 
   /** Follow the thread's stream. What went before it is loaded once the stream stands, so that nothing falls between. */
   watch(model, fresh) {
-    this.stream = follow(`/v1/threads/${model.id}/runs/stream?include_created_at=true${fresh ? "&starting_after=0" : ""}`, {
+    this.stream = this.line.follow(model.id, {
+      after: fresh ? 0 : null,
       onOpen: (resumed) => {
         if (model !== this.model) return;
+        document.body.dataset.following = model.id;
         this.setBanner("");
         if (!resumed && !fresh) this.attempt(() => this.load(model));
       },
@@ -402,12 +403,6 @@ class Chat {
   setBanner(text) {
     $("banner").hidden = text === "";
     setText($("banner"), text);
-  }
-
-  visibilityChanged() {
-    clearTimeout(this.hiding);
-    if (document.hidden) this.hiding = setTimeout(() => this.stream?.pause(), HIDDEN_MS);
-    else this.stream?.resume();
   }
 
   // Failures ------------------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
-// Server-sent events over fetch: bytes to frames, and a connection that goes on after every break.
-// What a frame means is thread.js's business. (EventSource cannot start at a cursor and hides why it failed.)
+// Server-sent events over fetch: bytes to frames, and a connection of its own that goes on after every break (what the
+// tabs of a browser share is exchange.js). What a frame means is thread.js's business. (EventSource cannot start at a
+// cursor and hides why it failed.)
 
-const SILENCE_MS = 45_000; // three heartbeats missed: the line is dead, whatever the socket says
-const WAIT_MS = { first: 250, most: 4_000 };
+export const SILENCE_MS = 45_000; // three heartbeats missed: the line is dead, whatever the socket says
+export const WAIT_MS = { first: 250, most: 4_000 };
 
 const DATED = " created_at "; // the comment before an event, with `include_created_at=true`
 
@@ -54,6 +55,23 @@ export class FrameParser {
   }
 }
 
+/** Hand on the pieces of a response until it ends; throws where it is cut, or says nothing for too long. */
+export async function readAll(response, request, onPiece) {
+  const reader = response.body.getReader();
+  let silence = 0;
+  try {
+    for (;;) {
+      clearTimeout(silence);
+      silence = setTimeout(() => request.abort(), SILENCE_MS);
+      const piece = await reader.read();
+      if (piece.done) return;
+      onPiece(piece.value);
+    }
+  } finally {
+    clearTimeout(silence);
+  }
+}
+
 /**
  * Follow `url` until `done`, `close()` or an answer that no retry can cure.
  *
@@ -88,19 +106,14 @@ export function follow(url, { onOpen, onFrame, onBreak, onEnd }) {
       else if (frame.event !== "error" && !closed) onFrame(frame);
       if (frame.id) lastId = frame.id;
     });
-    const reader = response.body.getReader();
-    let silence = 0;
     try {
-      while (!done) {
-        clearTimeout(silence);
-        silence = setTimeout(() => request.abort(), SILENCE_MS);
-        const piece = await reader.read();
-        if (piece.done) break;
+      await readAll(response, request, (piece) => {
         breaks = 0;
-        parser.push(piece.value);
-      }
-    } finally {
-      clearTimeout(silence);
+        parser.push(piece);
+        if (done) request.abort();
+      });
+    } catch (failure) {
+      if (!done) throw failure;
     }
     return done ? null : undefined;
   }

@@ -80,9 +80,14 @@ def open_new(page: Page, assistant: str) -> None:
 
 def open_thread(page: Page, thread: str) -> None:
     """Returns once the page follows the thread: what happens from now on must show."""
-    with page.expect_response(lambda response: "/runs/stream" in response.url):
-        page.goto(f"/chat/{thread}")
+    page.goto(f"/chat/{thread}")
+    wait_for_line(page, thread)
     page.evaluate(RECORD_GROWTH)
+
+
+def wait_for_line(page: Page, thread: str) -> None:
+    """The connection is not the page's but that of a worker, so the page says when it stands."""
+    page.wait_for_function("thread => document.body.dataset.following === thread", arg=thread)
 
 
 def ask(page: Page, text: str) -> None:
