@@ -15,6 +15,7 @@ from assistants import stores
 from assistants.clock import now
 from assistants.errors import ApiError, not_found
 from assistants.models import Message, Project, Thread, VectorStore
+from assistants.retrieval import conversations
 from assistants.serializers.refusals import array_too_long, at, wrong_id
 from assistants.serializers.tools import CODE_FILES_MAX
 
@@ -45,6 +46,8 @@ def insert_thread(project: Project, data: Mapping[str, Any]) -> Thread:
         project, data.get("tool_resources"), expires_after_days=stores.THREAD_STORE_DAYS
     )
     thread = Thread.objects.create(project=project, tool_resources=resources, metadata=data.get("metadata") or {})
+    if thread.metadata:
+        conversations.note_title(thread)
     insert_messages(thread, data.get("messages") or [])
     return thread
 
@@ -80,7 +83,9 @@ def insert_messages(thread: Thread, several: Sequence[Mapping[str, Any]]) -> lis
     attachments = [attachment for data in several for attachment in data.get("attachments") or []]
     if attachments:
         join_attachments(thread, attachments)
-    return Message.objects.bulk_create([new_message(thread, data) for data in several])
+    messages = Message.objects.bulk_create([new_message(thread, data) for data in several])
+    conversations.note_messages(messages)
+    return messages
 
 
 def new_message(thread: Thread, data: Mapping[str, Any]) -> Message:

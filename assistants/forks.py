@@ -17,6 +17,7 @@ from django.db.models import Q, QuerySet
 from assistants import rows
 from assistants.errors import ApiError, not_found
 from assistants.models import Message, MessageStatus, Thread
+from assistants.retrieval import conversations
 from assistants.rows import Vanished
 from assistants.serializers.fields import merge_metadata
 
@@ -62,9 +63,11 @@ def create_fork(source: Thread, data: Mapping[str, Any]) -> Thread:
     if last := wanted.last():
         fork.forked_from, fork.forked_after = origin_of(last)
     fork.save(force_insert=True)
+    conversations.note_title(fork)
     keys = list(wanted.values_list("pk", flat=True))
     for start in range(0, count, AT_ONCE):
-        Message.objects.bulk_create(copies(wanted.filter(pk__in=keys[start : start + AT_ONCE]), fork))
+        some = Message.objects.bulk_create(copies(wanted.filter(pk__in=keys[start : start + AT_ONCE]), fork))
+        conversations.note_messages(some)
     return fork
 
 

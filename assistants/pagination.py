@@ -12,13 +12,14 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from django.db.models import Model, Q, QuerySet
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from assistants.answers import Answer, Listed, Page
 from assistants.authentication import project_of
 from assistants.clock import now
 from assistants.models import Departed
-from assistants.serializers.refusals import at, out_of_range, refusal, unsupported_value
+from assistants.serializers.refusals import at, check_length, out_of_range, refusal, unsupported_value
 
 LIMIT_DEFAULT = 20
 LIMIT_MAX = 100
@@ -43,6 +44,14 @@ def parse_choice(request: Request, name: str, choices: tuple[str, ...]) -> str:
     if value and value not in choices:
         raise at(name, unsupported_value(value, choices))
     return value
+
+
+def parse_text(request: Request, name: str, maximum: int) -> str:
+    """The query parameter `name`, at most so long; the empty string where it is absent."""
+    try:
+        return check_length(request.query_params.get(name, ""), maximum)
+    except ValidationError as error:
+        raise at(name, error) from None
 
 
 def departed(request: Request, id: str) -> tuple[datetime, str] | None:

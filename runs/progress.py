@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from assistants.clock import now
 from assistants.failpoints import failpoint, failpoint_on_commit
 from assistants.models import Message, MessageStatus, Role
+from assistants.retrieval import conversations
 from runs import story
 from runs.models import HELD, Run, RunStatus, RunStep, StepStatus, StepType
 from runs.story import Piece
@@ -135,9 +136,10 @@ def _finish_message(run: Run, opened: OpenMessage, content: Sequence[Mapping[str
     message, step = opened.message, opened.step
     message.status, message.completed_at, message.content = MessageStatus.COMPLETED, moment, list(content)
     # Not save(): somebody may have deleted the message, and the run goes on all the same.
-    Message.objects.filter(pk=message.pk).update(
+    if Message.objects.filter(pk=message.pk).update(
         status=message.status, completed_at=message.completed_at, content=message.content
-    )
+    ):
+        conversations.note_messages([message])
     step.usage = usage
     close_step(step, StepStatus.COMPLETED, moment)
     return [story.message_event(message, run), story.step_event(step, run)]

@@ -20,6 +20,7 @@ from assistants.clock import now, shared_now
 from assistants.errors import ApiError, not_found
 from assistants.failpoints import failpoint, failpoint_on_commit
 from assistants.models import Message, MessageStatus, Project, Thread
+from assistants.retrieval import conversations
 from assistants.rows import hold
 from assistants.serializers.fields import merge_metadata
 from assistants.serializers.thread import thread_object
@@ -285,6 +286,7 @@ def end_message(message: Message, run: Run, reason: str, moment: datetime) -> No
     message.incomplete_at = moment
     message.content = story.streamed_content(run, message.pk)
     message.save(update_fields=["status", "incomplete_reason", "incomplete_at", "content", "superseded"])
+    conversations.note_messages([message])
 
 
 def keep_streamed_calls(run: Run, step: RunStep) -> None:

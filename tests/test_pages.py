@@ -26,6 +26,7 @@ from assistants.models import (
     VectorStore,
     VectorStoreFile,
 )
+from assistants.retrieval import conversations
 from runs.models import Run, RunStatus, RunStep, StepStatus, StepType
 from tests.conftest import ApiClient
 from tests.routes import LISTS, ROUTES, Route
@@ -55,7 +56,13 @@ def fill_assistants(world: World, items: list[Item]) -> list[Any]:
 
 def fill_threads(world: World, items: list[Item]) -> list[Any]:
     Thread.objects.all().delete()
-    return [Thread.objects.create(project=world.client.project, created_at=item.created_at) for item in items]
+    threads = []
+    for item in items:
+        metadata = {"title": "needle"} if item.passes else {}
+        thread = Thread.objects.create(project=world.client.project, created_at=item.created_at, metadata=metadata)
+        conversations.note_title(thread)
+        threads.append(thread)
+    return threads
 
 
 def fill_messages(world: World, items: list[Item]) -> list[Any]:
@@ -161,7 +168,7 @@ FILL: dict[str, Callable[[World, list[Item]], list[Any]]] = {
     "/vector_stores/{vector_store_id}/files": fill_store_files,
     "/vector_stores/{vector_store_id}/file_batches/{batch_id}/files": fill_store_files,
 }
-FILTER = {"run_id": RUN, "purpose": "vision", "filter": "failed"}
+FILTER = {"run_id": RUN, "query": "needle", "purpose": "vision", "filter": "failed"}
 """The value of each filter that lets through what `passes`."""
 
 

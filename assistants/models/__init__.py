@@ -11,6 +11,7 @@ from .message import Message, MessageStatus, Role
 from .project import ApiKey, Membership, Project
 from .share import Share
 from .thread import Thread
+from .thread_text import ThreadText
 from .vector_store import Chunk, FileBatch, FileStatus, VectorStore, VectorStoreFile
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Role",
     "Share",
     "Thread",
+    "ThreadText",
     "VectorStore",
     "VectorStoreFile",
 ]

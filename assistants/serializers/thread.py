@@ -6,6 +6,7 @@ from typing import Literal, NotRequired, TypedDict
 
 from assistants.clock import unix
 from assistants.models import Thread
+from assistants.retrieval.conversations import ThreadMatch
 from assistants.serializers.fields import ClosedSerializer, Metadata, String
 from assistants.serializers.message import Messages
 from assistants.serializers.tools import NewToolResources, ShownToolResources, ToolResources
@@ -47,6 +48,12 @@ class ThreadObject(TypedDict):
     metadata: dict[str, str]
     tool_resources: ShownToolResources
     forked_from: NotRequired[ForkedFrom]
+
+
+class ListedThread(ThreadObject):
+    """`match` is there where a search found the thread."""
+
+    match: NotRequired[ThreadMatch]
 
 
 def thread_object(thread: Thread, *, long: bool) -> ThreadObject:

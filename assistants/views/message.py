@@ -13,6 +13,7 @@ from assistants.conversation import add_message, find_thread
 from assistants.errors import not_found
 from assistants.models import Message
 from assistants.pagination import paginate, remember_place
+from assistants.retrieval import conversations
 from assistants.rows import hold
 from assistants.serializers.fields import String, merge_metadata
 from assistants.serializers.file import deletion_object
@@ -58,10 +59,12 @@ class MessageViewSet(ResourceViewSet):
                 message.save(update_fields=["metadata"])
         return Answer(message_object(message))
 
+    @transaction.atomic
     def destroy(
         self, request: Request, thread_id: str, message_id: str
     ) -> Answer[Deletion[Literal["thread.message.deleted"]]]:
         message = self.find(thread_id, message_id)
         remember_place(request, message)
         message.delete()
+        conversations.forget_message(message_id)
         return Answer(deletion_object(message_id, "thread.message.deleted"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 from django.db import transaction
 from rest_framework.request import Request
@@ -11,21 +11,43 @@ from assistants import forks, stores
 from assistants.answers import Answer, Deletion, Page
 from assistants.conversation import create_thread, find_thread
 from assistants.models import Thread
-from assistants.pagination import paginate, remember_place
+from assistants.pagination import envelope, page, parse_text, remember_place
+from assistants.retrieval import conversations
+from assistants.retrieval.conversations import QUERY_CHARACTERS_MAX, ThreadMatch
 from assistants.rows import hold
 from assistants.serializers.fields import String, merge_metadata
 from assistants.serializers.file import deletion_object
-from assistants.serializers.thread import ForkInput, ThreadChanges, ThreadInput, ThreadObject, thread_object
+from assistants.serializers.thread import (
+    ForkInput,
+    ListedThread,
+    ThreadChanges,
+    ThreadInput,
+    ThreadObject,
+    thread_object,
+)
 from assistants.views.resource import ResourceViewSet, takes
 
 
 class ThreadViewSet(ResourceViewSet):
-    @takes(query={"family": String(required=False)})
-    def list(self, request: Request) -> Answer[Page[ThreadObject]]:
+    @takes(query={"family": String(required=False), "query": String(max=QUERY_CHARACTERS_MAX, required=False)})
+    def list(self, request: Request) -> Answer[Page[ListedThread]]:
         threads = Thread.objects.filter(project=self.project)
         family = request.query_params.get("family")
         shown = forks.family_of(threads, family) if family else threads
-        return paginate(shown, request, lambda thread: thread_object(thread, long=True), scope=threads)
+        query = parse_text(request, "query", QUERY_CHARACTERS_MAX)
+        found = conversations.search(self.project, query) if query else {}
+        if query:
+            shown = shown.filter(pk__in=list(found))
+        listed, has_more = page(shown, request, scope=threads)
+        matches = conversations.matches([found[thread.pk] for thread in listed], query) if query else {}
+        return envelope([self.listed(thread, matches.get(thread.pk)) for thread in listed], has_more)
+
+    @staticmethod
+    def listed(thread: Thread, match: ThreadMatch | None) -> ListedThread:
+        shown = cast(ListedThread, thread_object(thread, long=True))
+        if match is not None:
+            shown["match"] = match
+        return shown
 
     @takes(ThreadInput)
     def create(self, request: Request) -> Answer[ThreadObject]:
@@ -43,6 +65,7 @@ class ThreadViewSet(ResourceViewSet):
             thread = find_thread(self.project, thread_id)
             if "metadata" in data:
                 thread.metadata = merge_metadata(thread.metadata, data["metadata"])
+                conversations.note_title(thread)
             if "tool_resources" in data:
                 thread.tool_resources = stores.changed_tool_resources(thread, data["tool_resources"])
             thread.save(update_fields=data.keys())

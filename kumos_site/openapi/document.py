@@ -29,7 +29,7 @@ from streaming.sse import EventStream
 KEPT: Path = settings.BASE_DIR / "docs" / "openapi.json"
 
 EXTENSIONS = {
-    "GET /threads": "OpenAI's API has no list of threads.",
+    "GET /threads": "OpenAI's API has no list of threads, and no search in them.",
     "POST /threads/{thread_id}/fork": "A new thread that begins like this one, up to a message of it.",
     "GET /threads/runs/stream": "Every run of several threads, live, on one connection.",
     "GET /threads/{thread_id}/runs/stream": "Every run of a thread, live; stays open until the thread is deleted.",
