@@ -1,112 +1,179 @@
-// Text of one message as DOM. While it grows only its last block is looked at, and in there only what changed is touched.
+// The text of one message as DOM, while it grows and after. Finished blocks are frozen: neither they nor their nodes are
+// touched again (a citation that comes late is set into them), only the end of the text is read anew.
 
-import { blocks, citation, inline } from "./markup.js";
+import { defused } from "./characters.js";
+import { Citations } from "./citations.js";
+import { block, blocks, deeper } from "./markup.js";
+import { mendedBlocks } from "./mend.js";
 import { element } from "./nodes.js";
+import { patch } from "./tree.js";
 
-/** One run of inline tokens inside `host`; equal tokens keep their nodes, a longer text grows in place. */
-class Line {
-  constructor(host, cites) {
-    this.host = host;
-    this.cites = cites;
-    this.tokens = [];
-  }
+const OPEN = 2; // blocks, items or rows at the end that text to come may still change
 
-  update(tokens) {
-    let same = 0;
-    while (same < tokens.length && this.fits(same, tokens[same])) same += 1;
-    while (this.host.childNodes.length > same) this.host.lastChild.remove();
-    for (const token of tokens.slice(same)) this.host.append(this.node(token));
-    this.tokens = tokens;
-  }
-
-  fits(index, token) {
-    const known = this.tokens[index];
-    if (known?.kind !== token.kind) return false;
-    if (known.text === token.text) return true;
-    if (token.kind === "cite" || !token.text.startsWith(known.text)) return false;
-    const node = this.host.childNodes[index];
-    (node.nodeType === Node.TEXT_NODE ? node : node.firstChild).appendData(token.text.slice(known.text.length));
-    return true;
-  }
-
-  node(token) {
-    if (token.kind === "text") return document.createTextNode(token.text);
-    if (token.kind === "cite") return this.cites.chip(token.cite);
-    return element(token.kind, {}, token.text);
+function tokensOf(source) {
+  try {
+    return blocks(source);
+  } catch {
+    return [{ type: "paragraph", raw: source, text: source }]; // nested deeper than anything that is meant to be read
   }
 }
 
-const TAGS = { paragraph: "p", heading: "h3", bullets: "ul", numbers: "ol", code: "pre" };
-
-class Block {
-  constructor(block, cites) {
-    this.kind = block.kind;
-    this.cites = cites;
-    this.element = document.createElement(TAGS[block.kind]);
-    if (block.kind === "numbers") this.element.start = block.first;
-    if (block.kind === "code") this.element.tabIndex = 0; // it may scroll sideways: the keyboard must reach it
-    this.lines = [];
-  }
-
-  update(text, block, cites, growing) {
-    block.lines.forEach((range, index) => {
-      const line = (this.lines[index] ??= this.begin());
-      const last = growing && index === block.lines.length - 1;
-      if (this.kind === "code") line.update([{ kind: "text", text: text.slice(range.start, range.end) }]);
-      else line.update(inline(text, range, cites, last));
+/** Where each part of `tokens` begins that can be finished by itself: blocks, and the items or rows inside of them. */
+function partsOf(tokens, start, skip) {
+  const parts = [];
+  let at = start;
+  tokens.forEach((token, index) => {
+    const before = index === 0 ? skip : 0;
+    const pieces = token.type === "list" ? token.items.map((item) => item.raw) : [];
+    if (token.type === "table") {
+      const lines = token.raw.split("\n").map((line) => `${line}\n`);
+      pieces.push(lines.splice(0, 3).join(""), ...lines.slice(0, Math.max(0, token.rows.length - 1)));
+    }
+    let inside = at;
+    (pieces.length > 0 ? pieces : [token.raw]).forEach((raw, piece) => {
+      parts.push({ token: index, at: inside, inner: before + piece });
+      inside += raw.length;
     });
-  }
-
-  begin() {
-    if (this.kind !== "bullets" && this.kind !== "numbers") return new Line(this.element, this.cites);
-    const item = document.createElement("li");
-    this.element.append(item);
-    return new Line(item, this.cites);
-  }
+    at += token.raw.length + token.after;
+  });
+  return parts;
 }
 
 export class Prose {
-  /** `cites.chip(cite)` gives the node that stands for a citation. */
-  constructor(cites) {
-    this.cites = cites;
+  /** `chip(cite)` gives the node that stands for a citation. */
+  constructor({ chip }) {
+    this.chip = chip;
     this.element = element("div", { className: "prose" });
     this.reset();
   }
 
   reset() {
     this.element.replaceChildren();
-    this.text = "";
-    this.settled = 0; // blocks before the last two, which a growing last line can still change ("-" becomes an item)
-    this.from = 0;
-    this.drawn = [];
-    this.found = [];
+    this.raw = ""; // as it came
+    this.text = ""; // as it is read: its line ends are alike, its control characters visible
+    this.dropped = []; // where `raw` had a character more
+    this.cites = new Citations();
+    this.growing = true;
+    this.views = [];
+    this.frozen = []; // { start, end, outline } of the blocks that are finished
+    this.outline = []; // of the headings in them
+    this.from = 0; // where the rest begins; inside a list or table when `skip` of its parts are finished too
+    this.skip = 0;
+    this.head = ""; // what makes a table of the rest of one
+    this.begin = 0; // where the block begins that `from` lies in
   }
 
   update(text, annotations, growing) {
-    if (!text.startsWith(this.text)) this.reset(); // a taken-over run wrote it anew
-    this.text = text;
-    for (let index = this.found.length; index < annotations.length; index += 1) {
-      this.found.push(citation(text, annotations[index]));
-    }
-    const cites = this.found.filter(Boolean).sort((one, other) => one.start - other.start);
-    const parsed = blocks(text, this.from);
-    parsed.forEach((block, index) => {
-      const at = this.settled + index;
-      if (this.drawn[at] && this.drawn[at].kind !== block.kind) this.cut(at);
-      if (!this.drawn[at]) {
-        this.drawn[at] = new Block(block, this.cites);
-        this.element.append(this.drawn[at].element);
-      }
-      this.drawn[at].update(text, block, cites, growing && index === parsed.length - 1);
-    });
-    this.cut(this.settled + parsed.length);
-    if (parsed.length > 2) {
-      this.settled += parsed.length - 2;
-      this.from = parsed.at(-2).start;
-    }
+    if (!text.startsWith(this.raw)) this.reset(); // a taken-over run wrote it anew
+    const same = text.length === this.raw.length && growing === this.growing;
+    this.read(text, growing);
+    const fresh = this.cites.read(this.raw, this.text, (unit) => this.placed(unit), annotations, growing);
+    if (same && fresh.length === 0) return;
+    this.growing = growing;
+    fresh.forEach((cite) => this.admit(cite));
+    this.draw();
   }
 
-  cut(at) {
-    for (const block of this.drawn.splice(at)) block.element.remove();
+  read(text, growing) {
+    const whole = growing && text.endsWith("\r") ? text.slice(0, -1) : text; // its \n may be on its way
+    const piece = whole.slice(this.raw.length);
+    if (piece === "") return;
+    if (piece.includes("\r")) {
+      for (const { index } of piece.matchAll(/\r\n/g)) this.dropped.push(this.raw.length + index);
+    }
+    this.text += defused(piece.replace(/\r\n?/g, "\n"));
+    this.raw = whole;
+  }
+
+  placed(unit) {
+    return unit - this.dropped.filter((index) => index < unit).length;
+  }
+
+  // Drawing ---------------------------------------------------------------------------------------------------------
+
+  draw() {
+    const { source, origin } = this.cites.filled(this.text, this.from);
+    const whole = this.head + source;
+    const shown = this.growing ? mendedBlocks(whole) : whole;
+    const found = tokensOf(shown);
+    const tokens = [];
+    for (const token of found) {
+      if (token.type !== "space") tokens.push(Object.assign(token, { after: 0 }));
+      else if (tokens.length > 0) tokens.at(-1).after += token.raw.length;
+    }
+    if (this.skip > 0 && !this.goesOn(tokens[0])) {
+      this.rewind();
+      this.draw();
+      return;
+    }
+    this.patch(tokens, this.growing && !/\n[ \t]*\n[ \t]*$/.test(shown));
+    const length = found.reduce((sum, token) => sum + token.raw.length, 0);
+    if (length !== shown.length) return; // never seen: nothing is called finished that cannot be told apart
+    const lead = found[0]?.type === "space" ? found[0].raw.length : 0;
+    this.freeze(tokens, lead, origin);
+  }
+
+  /** Whether the rest of a list or table is read as one too. */
+  goesOn(token) {
+    return this.head ? token?.type === "table" : token?.type === "list";
+  }
+
+  rewind() {
+    this.from = this.begin;
+    this.skip = 0;
+    this.head = "";
+  }
+
+  patch(tokens, open) {
+    let { outline } = this;
+    const nodes = tokens.map((token, index) => {
+      const node = block(token, outline, open && index === tokens.length - 1, index === 0 ? this.skip : 0);
+      if (token.type === "heading") outline = deeper(outline, token.depth);
+      return node;
+    });
+    patch(this.element, this.views, nodes, this, this.frozen.length);
+  }
+
+  freeze(tokens, lead, origin) {
+    const parts = partsOf(tokens, lead, this.skip);
+    const next = parts.at(-OPEN);
+    if (parts.length <= OPEN) return;
+    const place = (at) => origin(Math.max(0, at - this.head.length));
+    let at = lead;
+    tokens.slice(0, next.token).forEach((token, index) => {
+      const start = index === 0 ? this.start(place(at)) : place(at);
+      at += token.raw.length + token.after;
+      this.frozen.push({ start, end: place(at), outline: this.outline });
+      if (token.type === "heading") this.outline = deeper(this.outline, token.depth);
+    });
+    const token = tokens[next.token];
+    const from = place(next.at);
+    this.begin = next.token === 0 ? this.start(place(at)) : place(at);
+    if (next.token > 0 || next.inner === 0) this.head = "";
+    if (token.type === "table" && next.inner > 0) this.head = `${token.raw.split("\n", 2).join("\n")}\n`;
+    this.skip = next.inner;
+    this.from = from;
+  }
+
+  start(place) {
+    return this.skip > 0 ? this.begin : place;
+  }
+
+  // Citations -------------------------------------------------------------------------------------------------------
+
+  /** A citation whose place is drawn already: its block is read again, and changed where the marker stood. */
+  admit(cite) {
+    const index = this.frozen.findIndex(({ start, end }) => start <= cite.start && cite.end <= end);
+    if (index >= 0) this.redraw(index);
+    else if (cite.start < this.from) this.rewind();
+  }
+
+  redraw(index) {
+    const { start, end, outline } = this.frozen[index];
+    const tokens = tokensOf(this.cites.filled(this.text, start, end).source).filter((token) => token.type !== "space");
+    if (tokens.length !== 1) return;
+    const views = [this.views[index]];
+    patch(this.element, views, [block(tokens[0], outline, false)], this);
+    this.views[index] = views[0];
   }
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +19,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.any_database]
 def module(page: Page) -> Callable[[str, Any], Any]:
     """Runs `code`, the body of a function of `m` (all modules) and `given`, in the page."""
     page.goto("/chat/")
-    names = ("stream", "thread", "markup", "prose")
+    names = ("stream", "thread")
     imports = ",".join(f"...await import('/static/chat/{name}.js')" for name in names)
 
     def run(code: str, given: Any) -> Any:
@@ -112,52 +111,3 @@ def test_events_folded_give_what_the_api_answers_and_repeats_change_nothing(
     assert [one["step_details"] for one in folded["steps"]] == [one["step_details"] for one in steps]
     kinds = [[sorted(part)[1] for part in turn.get("parts", [])] or "message" for turn in folded["turns"]]
     assert kinds == ["message", ["step", "message"]]
-
-
-def test_text_drawn_piece_by_piece_looks_like_text_drawn_at_once(module: Callable[[str, Any], Any]) -> None:
-    text = (
-        "# Plan\n\nOne **bold\nword** and `code` 🐉 then 【0:1†source】 and 【0:1†source】.\n"
-        "- first\n- second **strong**\n  goes on\n-\n- third\n"
-        "1. one\n2. two\n\n```py\n- no list\n**no bold**\n```\nlast `open and **open\n\n* * *\n**"
-    )
-    marker = "【0:1†source】"
-    annotations = [
-        {
-            "type": "file_citation",
-            "text": marker,
-            # Counts code points, as the API does; JavaScript counts one more for the dragon.
-            "start_index": found.start(),
-            "end_index": found.end(),
-            "file_citation": {"file_id": "file-1"},
-        }
-        for found in re.finditer(marker, text)
-    ]
-    drawn = module(
-        """
-        const { text, marker, annotations } = given;
-        const chip = () => Object.assign(document.createElement("a"), { className: "chip", textContent: "1" });
-        const markers = [...text.matchAll(marker)].map((found) => [found.index, found.index + marker.length]);
-        const draw = (prose, end, growing) => {
-          // A marker and its annotation always come in one piece.
-          if (markers.some(([from, to]) => from < end && end < to)) return;
-          prose.update(text.slice(0, end), annotations.slice(0, markers.filter(([, to]) => to <= end).length), growing);
-        };
-        const whole = new m.Prose({ chip });
-        draw(whole, text.length, false);
-        for (const size of [1, 2, 3, 5, 8, 13]) {
-          const prose = new m.Prose({ chip });
-          for (let end = size; end < text.length; end += size) draw(prose, end, true);
-          draw(prose, text.length, false);
-          if (prose.element.innerHTML !== whole.element.innerHTML)
-            throw new Error(`pieces of ${size}: ${prose.element.innerHTML} not ${whole.element.innerHTML}`);
-        }
-        return whole.element.innerHTML;
-        """,
-        {"text": text, "marker": marker, "annotations": annotations},
-    )
-    assert drawn.startswith(
-        '<h3>Plan</h3><p>One <strong>bold\nword</strong> and <code>code</code> 🐉 then <a class="chip">1</a>'
-        ' and <a class="chip">1</a>.</p>'
-        "<ul><li>first</li><li>second <strong>strong</strong>\n  goes on</li></ul>"
-    )
-    assert '<pre tabindex="0">- no list\n**no bold**</pre><p>last `open and **open</p>' in drawn
