@@ -6,6 +6,7 @@ import { Failure, failureOf, get, post } from "./api.js";
 import { offerThemes } from "./appearance.js";
 import { Composer } from "./composer.js";
 import { Drawer } from "./drawer.js";
+import { Inspector } from "./inspector.js";
 import { Line } from "./line.js";
 import { element, setText } from "./nodes.js";
 import { rename } from "./rename.js";
@@ -50,6 +51,7 @@ class Chat {
     const lists = [$("threads"), $("more")];
     this.search = new Search({ box: $("search"), found: $("found"), more: $("found-more"), note: $("found-note"), lists, ...list });
     offerThemes($("themes"));
+    this.inspector = new Inspector({ panel: $("inspector"), button: $("inspect"), bar: $("replay"), page: this });
     this.shortcuts = new Shortcuts(tableOf(this));
     this.listen();
   }
@@ -108,6 +110,7 @@ class Chat {
       this.composer.show(threadId);
     }
     this.model = new Thread(threadId);
+    this.inspector.show(this.model, fresh);
     this.said = "";
     this.loaded = threadId === "" || fresh;
     this.chosen = false;
@@ -141,14 +144,20 @@ class Chat {
         if (model !== this.model) return;
         document.body.dataset.following = model.id;
         this.setBanner("");
+        this.inspector.back();
         if (!resumed && !fresh) this.attempt(() => this.load(model));
       },
       onFrame: (frame) => {
         if (model !== this.model || !model.apply(frame)) return;
+        this.inspector.take(frame);
         if (frame.event === "thread.run.created") this.loadNewest(model).catch(() => {});
         this.changed();
       },
-      onBreak: () => model === this.model && this.setBanner("Connection lost. The answer goes on; reconnecting…"),
+      onBreak: () => {
+        if (model !== this.model) return;
+        this.setBanner("Connection lost. The answer goes on; reconnecting…");
+        this.inspector.broke(model.seq);
+      },
       onEnd: (response) => model === this.model && this.streamEnded(model, response),
     });
   }
@@ -214,6 +223,7 @@ class Chat {
   /** What succeeded is remembered in `job`, so that a retry goes on where it failed and says nothing twice. */
   async deliver(job) {
     this.forgive();
+    this.inspector.replay.leave(); // what is asked now is asked of the present
     this.composer.setSending(true);
     this.transcript.follow();
     try {
@@ -318,7 +328,7 @@ class Chat {
 
   /** The time that clocks show, in milliseconds. */
   now() {
-    return Date.now();
+    return this.inspector.replay.active ? this.inspector.replay.now() : Date.now();
   }
 
   openSource({ run, cite, number, from }) {
