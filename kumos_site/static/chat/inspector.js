@@ -25,7 +25,7 @@ export class Inspector {
     this.transcript = page.transcript.list;
     this.tab = "events";
     this.counted = element("p", { className: "event-count" });
-    this.plug = new Plug(page.line, { onNote: () => this.list.grow() });
+    this.plug = new Plug(page.line, { onNote: () => this.list.rebuild() });
     this.list = new EventList({
       onSelect: (entry) => this.chosen(entry),
       onOpen: (entry) => this.detail.show(this.model.id, entry),
@@ -233,7 +233,7 @@ export class Inspector {
 
   /** The line broke, and is there again. */
   broke(seq) {
-    this.plug.broke(seq);
+    this.plug.broke(Math.max(seq, this.log?.last ?? 0)); // of a thread that rests the page knows no event
   }
 
   back() {
