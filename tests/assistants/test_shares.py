@@ -373,7 +373,7 @@ def test_the_owners_business_is_not_seen(alice: ApiClient) -> None:
 
 def test_a_citation_opens_and_the_other_passages_do_not(world: World) -> None:
     run = Run.objects.get(pk=world.ids["run"])
-    results = [
+    results: list[dict[str, Any]] = [
         {
             "file_id": file,
             "file_name": f"{file}.txt",

@@ -1,14 +1,26 @@
-// Calls of the public /v1 API as the person logged in. An answer that is not 2xx becomes a Failure that can be shown.
+// Calls of the public /v1 API as the person logged in, or with the token that the page was given (shared.js). An answer
+// that is not 2xx becomes a Failure that can be shown.
 
 export const CONTENT = "include[]=" + encodeURIComponent("step_details.tool_calls[*].file_search.results[*].content");
 
 export class Failure extends Error {
-  constructor(message, { status = 0, requestId = "" } = {}) {
+  constructor(message, { status = 0, requestId = "", code = null } = {}) {
     super(message);
     this.status = status; // 0: no answer at all
     this.requestId = requestId;
+    this.code = code;
   }
 }
+
+let shown = {};
+
+/** From here on every call shows this token, and no cookie. */
+export function showToken(token) {
+  shown = { headers: { Authorization: `Bearer ${token}` }, credentials: "omit" };
+}
+
+/** What a request of the page's own must have: `{ headers, credentials }`, for fetch. */
+export const identity = () => shown;
 
 function csrfToken() {
   const cookie = document.cookie.split("; ").find((pair) => pair.startsWith("csrftoken="));
@@ -19,15 +31,17 @@ function csrfToken() {
 export async function failureOf(response) {
   const body = await response.json().catch(() => null);
   const message = body?.error?.message ?? `The server answered ${response.status}.`;
-  return new Failure(message, { status: response.status, requestId: response.headers.get("x-request-id") ?? "" });
+  const requestId = response.headers.get("x-request-id") ?? "";
+  return new Failure(message, { status: response.status, requestId, code: body?.error?.code });
 }
 
 async function call(method, path, body, signal) {
   let response;
   try {
     response = await fetch(`/v1${path}`, {
+      ...shown,
       method,
-      headers: method === "GET" ? {} : { "Content-Type": "application/json", "X-CSRFToken": csrfToken() },
+      headers: { ...shown.headers, ...(method === "GET" ? {} : { "Content-Type": "application/json", "X-CSRFToken": csrfToken() }) },
       body: body === undefined ? undefined : JSON.stringify(body),
       signal,
     });

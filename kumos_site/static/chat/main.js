@@ -11,6 +11,7 @@ import { Line } from "./line.js";
 import { element, setText } from "./nodes.js";
 import { rename } from "./rename.js";
 import { Search } from "./search.js";
+import { ShareDialog } from "./share.js";
 import { Shortcuts, tableOf } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
 import { Sources } from "./sources.js";
@@ -52,6 +53,7 @@ class Chat {
     this.search = new Search({ box: $("search"), found: $("found"), more: $("found-more"), note: $("found-note"), lists, ...list });
     offerThemes($("themes"));
     this.inspector = new Inspector({ panel: $("inspector"), button: $("inspect"), bar: $("replay"), page: this });
+    this.shares = new ShareDialog({ button: $("share"), thread: () => this.model.id });
     this.shortcuts = new Shortcuts(tableOf(this));
     this.listen();
   }
@@ -360,6 +362,7 @@ class Chat {
     setText($("title"), model.id ? (thread ? titleOf(thread) : "Thread") : "New chat");
     $("title").disabled = !thread || model.gone;
     document.title = `${$("title").textContent} · Kumos`;
+    $("share").hidden = model.id === "" || model.gone === true;
     $("empty").hidden = model.id !== "";
     $("earlier").hidden = !model.earlier;
     const last = model.lastRun();

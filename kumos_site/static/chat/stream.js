@@ -79,8 +79,9 @@ export async function readAll(response, request, onPiece) {
  * onFrame(frame)    each frame but `done` and `error`, in order; after a break nothing is missing and nothing repeats
  * onBreak()         the connection broke and is being made again
  * onEnd(response)   over: the refusing Response, or null after `done`
+ * request           what fetch is given besides: `identity()` of api.js, where a token speaks instead of the cookie
  */
-export function follow(url, { onOpen, onFrame, onBreak, onEnd }) {
+export function follow(url, { onOpen, onFrame, onBreak, onEnd, request: given = {} }) {
   let lastId = "";
   let closed = false;
   let paused = false;
@@ -91,7 +92,8 @@ export function follow(url, { onOpen, onFrame, onBreak, onEnd }) {
   async function connection() {
     request = new AbortController();
     const response = await fetch(url, {
-      headers: lastId ? { "Last-Event-ID": lastId } : {},
+      ...given,
+      headers: { ...given.headers, ...(lastId ? { "Last-Event-ID": lastId } : {}) },
       cache: "no-store",
       signal: request.signal,
     });

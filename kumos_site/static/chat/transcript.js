@@ -55,7 +55,8 @@ class Answer {
     this.turn = turn;
     const { run, parts } = turn;
     setText(this.name, (run && this.page.assistantName(run.assistant_id)) || "Assistant");
-    this.waiting = run?.status === "requires_action" ? run.required_action.submit_tool_outputs.tool_calls : [];
+    const asks = run?.status === "requires_action" && !this.page.readOnly;
+    this.waiting = asks ? run.required_action.submit_tool_outputs.tool_calls : [];
     const nodes = parts.flatMap((part) => (part.step ? this.cards(part.step) : this.text(part.message, run)));
     nodes.forEach((node, index) => {
       if (this.parts.childNodes[index] !== node) this.parts.insertBefore(node, this.parts.childNodes[index] ?? null);
@@ -160,7 +161,7 @@ class Answer {
 }
 
 export class Transcript {
-  /** `page` answers for what lies outside: assistantName, fileName, openSource, submitOutputs, now. */
+  /** `page` answers for what lies outside: assistantName, fileName, openSource, submitOutputs, now; `readOnly` where its reader may do nothing. */
   constructor({ scroller, list, pill, page }) {
     Object.assign(this, { scroller, list, pill, page });
     this.views = new Map();

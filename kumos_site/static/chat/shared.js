@@ -1,0 +1,245 @@
+// The page behind a share's link: the conversation as the chat page draws it, for somebody who may only read. The token
+// stands in the fragment of the address, which no server is told; it is shown to /v1 as a bearer key.
+
+import { Failure, failureOf, get, identity, showToken } from "./api.js";
+import { setText } from "./nodes.js";
+import { Sources } from "./sources.js";
+import { follow } from "./stream.js";
+import { TERMINAL, Thread, inWords } from "./thread.js";
+import { Transcript } from "./transcript.js";
+
+const $ = (id) => document.getElementById(id);
+const LINK = /^#(thread_\w+)\/((share_\w+)\.[\w-]+)$/;
+const HIDDEN_MS = 20_000; // a tab hidden this long gives its connection back
+const RECHECK_MS = 20_000; // a frozen thread has no stream that would be cut: is the link still good?
+const STEPS_AT_ONCE = 4;
+const GONE = {
+  share_revoked: ["This link was revoked", "Whoever shared this conversation has taken the link back."],
+  share_expired: ["This link has expired", "Ask whoever sent it for a new one."],
+  invalid_share: ["This link leads nowhere", "It may be cut off at its end, or the conversation was deleted."],
+};
+const DELETED = ["This conversation was deleted", "There is nothing left to show."];
+
+function moment(seconds) {
+  return new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+}
+
+class Shared {
+  readOnly = true; // for the transcript: no forms, no actions
+
+  constructor() {
+    this.names = new Map(); // file id → promise of its name
+    this.assistants = new Map(); // assistant id → its name, or "" while it is asked for
+    this.sources = new Sources($("panel"), { fileName: (id) => this.fileName(id) });
+    this.transcript = new Transcript({ scroller: $("scroller"), list: $("transcript"), pill: $("pill"), page: this });
+    this.said = "";
+    this.loaded = false;
+    this.over = false;
+    this.wasGood = false;
+    $("earlier").addEventListener("click", () => this.attempt(() => this.loadEarlier()));
+    $("retry").addEventListener("click", () => location.reload());
+    window.addEventListener("online", () => this.stream?.resume());
+    window.addEventListener("hashchange", () => this.addressChanged());
+    document.addEventListener("visibilitychange", () => this.visibilityChanged());
+  }
+
+  async start() {
+    this.hash = location.hash;
+    const [, threadId, token, shareId] = LINK.exec(this.hash) ?? [];
+    if (!token) {
+      this.end(...GONE.invalid_share);
+      return;
+    }
+    showToken(token);
+    this.model = new Thread(threadId);
+    this.transcript.show(this.model);
+    await this.attempt(async () => {
+      this.sharePath = `/threads/${threadId}/shares/${shareId}`;
+      const share = await get(this.sharePath);
+      this.wasGood = true;
+      const until = share.expires_at === null ? "" : ` until ${moment(share.expires_at)}`;
+      setText($("kind"), share.frozen ? "Frozen" : "Live");
+      setText($("about"), share.frozen ? `As it was on ${moment(share.created_at)}, readable${until || " for ever"}` : `Read-only${until}`);
+      $("kind").hidden = false;
+      const thread = await get(`/threads/${threadId}`);
+      setText($("title"), thread.metadata.title ?? "Conversation");
+      document.title = `${$("title").textContent} · Kumos`;
+      if (share.frozen) await this.showFrozen();
+      else this.watch();
+    });
+  }
+
+  addressChanged() {
+    if (LINK.test(location.hash)) location.reload();
+    else history.replaceState(null, "", this.hash); // a link inside the text: a reload must still find the token
+  }
+
+  // What it shows -------------------------------------------------------------------------------------------------
+
+  watch() {
+    const { model } = this;
+    this.stream = follow(`/v1/threads/${model.id}/runs/stream`, {
+      request: identity(),
+      onOpen: (resumed) => {
+        this.setBanner("");
+        if (!resumed) this.attempt(() => this.load());
+      },
+      onFrame: (frame) => {
+        if (!model.apply(frame)) return;
+        if (frame.event === "thread.run.created") this.loadNewest().catch(() => {});
+        this.changed();
+      },
+      onBreak: () => this.setBanner("Connection lost. Reconnecting…"),
+      onEnd: (response) => this.streamEnded(response),
+    });
+  }
+
+  async streamEnded(response) {
+    if (response === null) this.end(...DELETED);
+    else if (response.status === 400) location.reload(); // the log is another one than before
+    else this.complain(await failureOf(response));
+  }
+
+  async showFrozen() {
+    await this.load();
+    const check = async () => {
+      if (!this.over) await get(this.sharePath).catch((failure) => failure.status === 401 && this.complain(failure));
+      if (!this.over) setTimeout(check, RECHECK_MS);
+    };
+    setTimeout(check, RECHECK_MS);
+  }
+
+  async load() {
+    const { model } = this;
+    await this.loadNewest();
+    const runs = (await get(`/threads/${model.id}/runs?limit=100`)).data.reverse();
+    runs.forEach((run) => model.offerRun(run));
+    this.loaded = true;
+    this.changed();
+    const queue = runs.filter((run) => !model.runs.get(run.id).live).reverse();
+    const worker = async () => {
+      for (let run = queue.shift(); run && !this.over; run = queue.shift()) {
+        const steps = await get(`/threads/${model.id}/runs/${run.id}/steps?order=asc&limit=100`);
+        steps.data.forEach((step) => model.offerStep(step));
+        this.changed();
+      }
+    };
+    await Promise.all(Array.from({ length: STEPS_AT_ONCE }, worker));
+  }
+
+  async loadNewest() {
+    const { model } = this;
+    const page = await get(`/threads/${model.id}/messages?order=desc&limit=100`);
+    const first = model.listed.length === 0;
+    model.offerNewest(page.data.reverse());
+    if (first) model.earlier = page.has_more;
+    this.changed();
+  }
+
+  async loadEarlier() {
+    const { model } = this;
+    const page = await get(`/threads/${model.id}/messages?order=desc&limit=100&after=${model.listed[0]}`);
+    model.earlier = page.has_more;
+    model.offerEarlier(page.data.reverse());
+    this.changed();
+  }
+
+  // What the transcript asks for ----------------------------------------------------------------------------------
+
+  assistantName(id) {
+    if (!this.assistants.has(id)) {
+      this.assistants.set(id, "");
+      get(`/assistants/${id}`).then(
+        (assistant) => {
+          this.assistants.set(id, assistant.name ?? "");
+          this.changed();
+        },
+        () => {}, // it was deleted: it stays "Assistant"
+      );
+    }
+    return this.assistants.get(id);
+  }
+
+  fileName(id) {
+    if (!this.names.has(id)) this.names.set(id, get(`/files/${id}`).then((file) => file.filename, () => id));
+    return this.names.get(id);
+  }
+
+  now() {
+    return Date.now();
+  }
+
+  openSource({ run, cite, number, from }) {
+    this.sources.open({ thread: this.model.id, run, cite, number, from });
+  }
+
+  // Drawing -------------------------------------------------------------------------------------------------------
+
+  changed() {
+    if (!this.loaded || this.over) return;
+    $("earlier").hidden = !this.model.earlier;
+    $("nothing").hidden = this.model.turns().length > 0;
+    this.announce();
+    this.transcript.draw();
+  }
+
+  /** One hidden line for screen readers, at the boundaries of a run. */
+  announce() {
+    const run = this.model.lastRun();
+    if (!run?.live) return;
+    const boundary = `${run.id} ${TERMINAL.has(run.status) || run.status === "requires_action" ? run.status : "active"}`;
+    if (boundary === this.said) return;
+    this.said = boundary;
+    if (run.status === "completed") setText($("status"), "The answer is complete.");
+    else setText($("status"), boundary.endsWith("active") ? "The assistant is answering." : inWords(run, [], false));
+  }
+
+  setBanner(text) {
+    $("banner").hidden = text === "";
+    setText($("banner"), text);
+  }
+
+  visibilityChanged() {
+    clearTimeout(this.hiding);
+    if (document.hidden) this.hiding = setTimeout(() => this.stream?.pause(), HIDDEN_MS);
+    else this.stream?.resume();
+  }
+
+  // Ends ----------------------------------------------------------------------------------------------------------
+
+  async attempt(action) {
+    try {
+      await action();
+    } catch (failure) {
+      this.complain(failure);
+    }
+  }
+
+  complain(failure) {
+    if (!(failure instanceof Failure)) throw failure;
+    const nowhere = this.wasGood ? DELETED : GONE.invalid_share; // shares go with their thread
+    if (failure.status === 401 && failure.code !== "invalid_share") this.end(...(GONE[failure.code] ?? nowhere));
+    else if (failure.status === 401 || failure.status === 404) this.end(...nowhere);
+    else if (this.loaded) this.setBanner(failure.message); // what is there can still be read
+    else this.end("The conversation cannot be shown now", failure.message, true);
+  }
+
+  /** Nothing more to read here: what was shown goes, and one sentence says why. */
+  end(title, words, mayRetry = false) {
+    if (this.over) return;
+    this.over = true;
+    this.stream?.close();
+    this.setBanner("");
+    for (const id of ["panel", "kind", "about", "scroller", "pill"]) $(id).hidden = true;
+    $("transcript").replaceChildren();
+    if (!mayRetry) setText($("title"), "Shared conversation");
+    document.title = `${title} · Kumos`;
+    setText($("notice-title"), title);
+    setText($("notice-text"), words);
+    $("retry").hidden = !mayRetry;
+    $("notice").hidden = false;
+    $("notice-title").focus();
+  }
+}
+
+new Shared().start();
