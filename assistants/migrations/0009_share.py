@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-created_at', '-id'],
-                'indexes': [models.Index(fields=['thread', 'created_at', 'id'], name='assistants__thread__581339_idx')],
+                'indexes': [models.Index(fields=['thread', 'created_at', 'id'], name='assistants__thread__581339_idx'), models.Index(fields=['created_at', 'id'], name='assistants__created_28d0c4_idx')],
             },
         ),
     ]

@@ -42,7 +42,10 @@ class Share(models.Model):
 
     class Meta:
         ordering = ["-created_at", "-id"]
-        indexes = [models.Index(fields=["thread", "created_at", "id"])]
+        indexes = [
+            models.Index(fields=["thread", "created_at", "id"]),
+            models.Index(fields=["created_at", "id"]),  # the admin's list
+        ]
 
     def __str__(self) -> str:
         return self.id
