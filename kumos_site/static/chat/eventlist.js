@@ -14,6 +14,7 @@ export function sizeInWords(bytes) {
 }
 
 export function secondsInWords(seconds) {
+  if (seconds === 0) return "0";
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 2 : 1)} s`;
   return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
@@ -155,7 +156,7 @@ export class EventList {
     setText(since, row.note ? "" : `${row.since.toFixed(3)} `);
     setText(name, row.note ? `— ${row.note} —` : `${shortName(row.event)} `);
     setText(size, row.note ? "" : `${sizeInWords(row.size)} `);
-    setText(gap, row.note ? "" : `+${secondsInWords(Math.max(0, row.gap))}`);
+    setText(gap, row.note ? "" : row.gap > 0 ? `+${secondsInWords(row.gap)}` : "+0");
   }
 
   atEnd() {

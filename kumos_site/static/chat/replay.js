@@ -5,6 +5,7 @@ import { secondsInWords, shortName } from "./eventlist.js";
 import { element, setText } from "./nodes.js";
 
 const SPEEDS = [1, 10];
+const LONG = 2; // seconds without an event that are announced
 
 export class Replay {
   /** `bar` is the element of the controls; onMove(entry) tells which event is shown, onEnd() that it is over. */
@@ -87,7 +88,9 @@ export class Replay {
   say(entry) {
     const where = entry ? `event ${this.position} of ${this.entries.length}` : `before the first of ${this.entries.length} events`;
     const what = entry ? ` · ${shortName(entry.event)} · ${secondsInWords(Math.max(0, this.clock - this.entries[0].at))}` : "";
-    setText(this.words, `${where}${what}${this.gaps ? " · its typing is no longer kept" : ""}`);
+    const left = this.frame ? (this.entries[this.position]?.at ?? 0) - this.clock : 0;
+    const wait = left > LONG ? ` · the next one in ${Math.ceil(left)} s` : "";
+    setText(this.words, `${where}${what}${wait}${this.gaps ? " · its typing is no longer kept" : ""}`);
     this.slider.setAttribute("aria-valuetext", `${where}${what}`);
   }
 
