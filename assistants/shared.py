@@ -74,6 +74,15 @@ def check_thread(share: Share, ids: Ids) -> None:
         raise not_found("thread", ids["thread_id"])
 
 
+def check_run(share: Share, ids: Ids) -> None:
+    """One of the thread, or one that wrote a message of which the thread, a fork, has a copy."""
+    if ids["thread_id"] == share.thread_id:
+        return
+    copies = messages_of(share.thread, share).filter(source_thread=ids["thread_id"], run_id=ids["run_id"])
+    if not copies.exists():
+        raise not_found("thread", ids["thread_id"])
+
+
 def check_share(share: Share, ids: Ids) -> None:
     check_thread(share, ids)
     if ids["share_id"] != share.pk:
@@ -114,10 +123,10 @@ ALLOWED: Mapping[str, Callable[[Share, Ids], None]] = {
     f"{THREAD}/messages/<str:message_id>": check_thread,
     f"{THREAD}/runs": check_thread,
     f"{THREAD}/runs/stream": check_thread,
-    RUN: check_thread,
+    RUN: check_run,
     f"{RUN}/stream": check_thread,
-    f"{RUN}/steps": check_thread,
-    f"{RUN}/steps/<str:step_id>": check_thread,
+    f"{RUN}/steps": check_run,
+    f"{RUN}/steps/<str:step_id>": check_run,
     f"{THREAD}/shares/<str:share_id>": check_share,
     "v1/assistants/<str:assistant_id>": check_assistant,
     "v1/files/<str:file_id>": check_name,
@@ -145,7 +154,7 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
     "thread.message": (
         *CREATED,
         *("thread_id", "status", "incomplete_details", "completed_at", "incomplete_at", "role", "content"),
-        *("assistant_id", "run_id", "attachments"),
+        *("assistant_id", "run_id", "attachments", "copied_from"),
     ),
     "thread.run": (
         *CREATED,

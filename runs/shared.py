@@ -10,9 +10,12 @@ from streaming import journal
 
 
 def runs_of(thread: Thread, share: Share | None) -> QuerySet[Run]:
-    """The runs of `thread`; with a frozen share, those that had ended by then."""
+    """The runs of `thread`; with a frozen share of it, those that had ended by then.
+
+    Of another thread there are only runs that wrote what the shared one, a fork, has copies of (assistants/shared.py).
+    """
     runs = Run.objects.filter(thread=thread)
-    if share is None or share.frozen_seq is None:
+    if share is None or share.frozen_seq is None or share.thread_id != thread.pk:
         return runs
     return runs.filter(pk__in=journal.ended_runs(thread.pk, share.frozen_seq))
 

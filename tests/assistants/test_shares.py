@@ -296,7 +296,7 @@ KINDS: dict[str, Any] = {
 }
 
 
-LEFT_OUT = {"forked_from", "copied_from"}
+LEFT_OUT = {"forked_from"}
 """Other threads of the project, which need not be there in any object."""
 
 
@@ -394,6 +394,26 @@ def test_a_citation_opens_and_the_other_passages_do_not(world: World) -> None:
     assert [one.get("content") for one in found] == [None, [{"type": "text", "text": "From file-b."}]]
     bare = viewer.get(f"/threads/{run.thread_id}/runs/{run.pk}/steps")
     assert "From file" not in bare.content.decode()
+
+
+@pytest.mark.parametrize("how", [{}, {"frozen": True}])
+def test_a_fork_shows_the_runs_that_its_copies_are_of(world: World, how: dict[str, Any]) -> None:
+    """They are kept where they were written. What else that thread has is not there."""
+    source, run = world.ids["thread"], world.ids["run"]
+    written = say(source, run_id=run, assistant_id=world.ids["assistant"], content=[text("Hello.")])
+    other = world.client.make(f"/threads/{source}/runs", {"assistant_id": world.ids["assistant"]})["id"]
+    fork = world.client.make(f"/threads/{source}/fork")["id"]
+    _, viewer = share_of(world.client, fork, **how)
+    copied = viewer.get(f"/threads/{fork}/messages").json()["data"][0]["copied_from"]
+    assert copied == {"thread_id": source, "message_id": written.pk}
+    path = f"/threads/{source}/runs/{run}"
+    assert viewer.get(path).json()["instructions"] is None
+    assert [step["id"] for step in viewer.get(f"{path}/steps").json()["data"]] == [world.ids["step"]]
+    assert viewer.get(f"/assistants/{world.ids['assistant']}").status_code == 200
+    for elsewhere in (f"/threads/{source}/runs/{other}", f"/threads/{source}", f"/threads/{source}/runs"):
+        refused(viewer.get(elsewhere), 404, None)
+    refused(viewer.get(f"{path}/stream"), 404, None)
+    refused(viewer.get(f"/threads/{source}/messages/{written.pk}"), 404, None)
 
 
 # Frozen ---------------------------------------------------------------------------------------------------------------

@@ -128,7 +128,11 @@ export class ShareDialog {
     const copy = element("button", { type: "button", className: "button" }, "Copy");
     field.addEventListener("focus", () => field.select());
     copy.addEventListener("click", () => this.copy(field, copy));
-    const once = element("p", { className: "quiet" }, "Copy it now: it is not shown again. On a second device, point the camera at the code.");
+    const isLocal = /^(localhost|127\.|\[::1\])/.test(new URL(url).hostname);
+    const reach = isLocal
+      ? "It works on this computer only: open this page under an address that the second device can reach."
+      : "On a second device, point the camera at the code.";
+    const once = element("p", { className: "quiet" }, `Copy it now: it is not shown again. ${reach}`);
     this.fresh.replaceChildren(element("div", { className: "share-row" }, field, copy), await codeOf(url), once);
     setText(this.note, "The link is made.");
     copy.focus();

@@ -21,15 +21,19 @@ const GONE = {
 const DELETED = ["This conversation was deleted", "There is nothing left to show."];
 
 function moment(seconds) {
-  return new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const date = new Date(seconds * 1000);
+  const year = date.getFullYear() === new Date().getFullYear() ? undefined : "numeric";
+  return date.toLocaleString(undefined, { day: "numeric", month: "short", year, hour: "numeric", minute: "2-digit" });
 }
 
 class Shared {
   readOnly = true; // for the transcript: no forms, no actions
+  branches = { at: () => new Map() }; // a reader sees this version alone
 
   constructor() {
     this.names = new Map(); // file id → promise of its name
-    this.assistants = new Map(); // assistant id → its name, or "" while it is asked for
+    this.assistants = new Map();
+    this.asked = new Set(); // ids of assistants
     this.sources = new Sources($("panel"), { fileName: (id) => this.fileName(id) });
     this.transcript = new Transcript({ scroller: $("scroller"), list: $("transcript"), pill: $("pill"), page: this });
     this.said = "";
@@ -125,6 +129,22 @@ class Shared {
       }
     };
     await Promise.all(Array.from({ length: STEPS_AT_ONCE }, worker));
+    await this.loadCopied();
+  }
+
+  /** What the copies in a fork are drawn from: their runs are kept in the threads where they were written. */
+  async loadCopied() {
+    const { model } = this;
+    const copies = [...model.messages.values()].filter((message) => message.copied_from && message.run_id);
+    for (const [run, messages] of Map.groupBy(copies, (message) => message.run_id)) {
+      const path = `/threads/${messages[0].copied_from.thread_id}/runs/${run}`;
+      const found = await get(path).catch(() => null); // with its thread deleted, they do without
+      if (!found) continue;
+      model.offerCopied?.(found);
+      const steps = await get(`${path}/steps?order=asc&limit=100`).catch(() => ({ data: [] }));
+      steps.data.forEach((step) => model.offerStep(step));
+      this.changed();
+    }
   }
 
   async loadNewest() {
@@ -142,22 +162,22 @@ class Shared {
     model.earlier = page.has_more;
     model.offerEarlier(page.data.reverse());
     this.changed();
+    await this.loadCopied();
   }
 
   // What the transcript asks for ----------------------------------------------------------------------------------
 
   assistantName(id) {
-    if (!this.assistants.has(id)) {
-      this.assistants.set(id, "");
-      get(`/assistants/${id}`).then(
-        (assistant) => {
-          this.assistants.set(id, assistant.name ?? "");
-          this.changed();
-        },
-        () => {}, // it was deleted: it stays "Assistant"
-      );
-    }
-    return this.assistants.get(id);
+    if (id && !this.asked.has(id)) this.ask(id);
+    return this.assistants.get(id)?.name ?? "";
+  }
+
+  async ask(id) {
+    this.asked.add(id);
+    const assistant = await get(`/assistants/${id}`).catch(() => null);
+    if (!assistant) return; // it was deleted: it stays "Assistant"
+    this.assistants.set(id, assistant);
+    this.changed();
   }
 
   fileName(id) {
@@ -169,8 +189,12 @@ class Shared {
     return Date.now();
   }
 
+  say(words) {
+    setText($("status"), words);
+  }
+
   openSource({ run, cite, number, from }) {
-    this.sources.open({ thread: this.model.id, run, cite, number, from });
+    this.sources.open({ thread: this.model.threadOf?.(run) ?? this.model.id, run, cite, number, from });
   }
 
   // Drawing -------------------------------------------------------------------------------------------------------
@@ -190,8 +214,8 @@ class Shared {
     const boundary = `${run.id} ${TERMINAL.has(run.status) || run.status === "requires_action" ? run.status : "active"}`;
     if (boundary === this.said) return;
     this.said = boundary;
-    if (run.status === "completed") setText($("status"), "The answer is complete.");
-    else setText($("status"), boundary.endsWith("active") ? "The assistant is answering." : inWords(run, [], false));
+    if (run.status === "completed") this.say("The answer is complete.");
+    else this.say(boundary.endsWith("active") ? "The assistant is answering." : inWords(run, [], false));
   }
 
   setBanner(text) {
