@@ -35,13 +35,21 @@ export async function failureOf(response) {
   return new Failure(message, { status: response.status, requestId, code: body?.error?.code });
 }
 
-async function call(method, path, body, signal) {
+const requests = new WeakMap(); // answer → id of its request
+
+/** The id of the request that was answered so. */
+export const requestOf = (answer) => requests.get(answer) ?? "";
+
+async function call(method, path, body, { key, signal } = {}) {
   let response;
+  const headers = { ...shown.headers };
+  if (method !== "GET") Object.assign(headers, { "Content-Type": "application/json", "X-CSRFToken": csrfToken() });
+  if (key) headers["Idempotency-Key"] = key;
   try {
     response = await fetch(`/v1${path}`, {
       ...shown,
       method,
-      headers: { ...shown.headers, ...(method === "GET" ? {} : { "Content-Type": "application/json", "X-CSRFToken": csrfToken() }) },
+      headers,
       body: body === undefined ? undefined : JSON.stringify(body),
       signal,
     });
@@ -50,9 +58,12 @@ async function call(method, path, body, signal) {
     throw new Failure("The server cannot be reached.");
   }
   if (!response.ok) throw await failureOf(response);
-  return response.json();
+  const answer = await response.json();
+  requests.set(answer, response.headers.get("x-request-id") ?? "");
+  return answer;
 }
 
-export const get = (path, { signal } = {}) => call("GET", path, undefined, signal);
-export const post = (path, body = {}) => call("POST", path, body);
+export const get = (path, { signal } = {}) => call("GET", path, undefined, { signal });
+/** With the same `key` the same request is done once, however often it is sent. */
+export const post = (path, body = {}, { key } = {}) => call("POST", path, body, { key });
 export const remove = (path) => call("DELETE", path);

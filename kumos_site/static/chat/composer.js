@@ -23,8 +23,7 @@ export class Composer {
   }
 
   submit() {
-    if (this.active) this.note.textContent = "Wait for the answer, or press Esc to stop it.";
-    else if (!this.sending && this.text() !== "") this.onSend(this.text());
+    if (!this.sending && this.text() !== "") this.onSend(this.text()); // while a run is active it is queued
   }
 
   text() {
@@ -72,12 +71,11 @@ export class Composer {
     this.enable();
   }
 
-  /** While a run is active Stop stands in Send's place. */
+  /** While a run is active Stop stands in Send's place, and beside it where there is something to queue. */
   setActive(active) {
     if (active === this.active) return;
     const hadFocus = document.activeElement === this.stop || document.activeElement === this.send;
     this.active = active;
-    this.send.hidden = active;
     this.stop.hidden = !active;
     this.note.textContent = "";
     this.enable();
@@ -86,5 +84,8 @@ export class Composer {
 
   enable() {
     this.send.disabled = this.sending || this.text() === "";
+    this.send.hidden = this.active && this.send.disabled;
+    this.send.setAttribute("aria-label", this.active ? "Queue" : "Send");
+    this.send.title = this.active ? "Send when the answer is there (Enter)" : "Send (Enter)";
   }
 }

@@ -4,11 +4,14 @@
 import { Actions } from "./actions.js";
 import { Failure, failureOf, get, post } from "./api.js";
 import { offerThemes } from "./appearance.js";
+import { Branches } from "./branches.js";
 import { Composer } from "./composer.js";
+import { Delivery } from "./delivery.js";
 import { Drawer } from "./drawer.js";
 import { Inspector } from "./inspector.js";
 import { Line } from "./line.js";
 import { element, setText } from "./nodes.js";
+import { Queue } from "./queue.js";
 import { rename } from "./rename.js";
 import { Search } from "./search.js";
 import { ShareDialog } from "./share.js";
@@ -16,7 +19,8 @@ import { Shortcuts, tableOf } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
 import { Sources } from "./sources.js";
 import { TERMINAL, Thread, inWords } from "./thread.js";
-import { Titles, titleFrom, titleOf } from "./titles.js";
+import { Timing } from "./timing.js";
+import { Titles, titleOf } from "./titles.js";
 import { Transcript } from "./transcript.js";
 
 const $ = (id) => document.getElementById(id);
@@ -40,9 +44,13 @@ class Chat {
     this.model = null;
     this.line = new Line();
     this.stream = null;
+    this.timing = new Timing();
+    this.branches = new Branches(this);
+    this.delivery = new Delivery(this);
     this.sources = new Sources($("panel"), { fileName: (id) => this.fileName(id) });
     this.transcript = new Transcript({ scroller: $("scroller"), list: $("transcript"), pill: $("pill"), page: this });
     this.composer = new Composer($("composer"), { onSend: (text) => this.send(text), onStop: () => this.stop() });
+    this.queue = new Queue($("queue"), this);
     const rest = [document.querySelector(".skip"), document.querySelector(".main"), $("panel")];
     this.drawer = new Drawer({ sidebar: $("sidebar"), button: $("menu"), fold: $("fold"), veil: $("veil"), rest });
     this.actions = new Actions(this);
@@ -71,6 +79,7 @@ class Chat {
     $("keys").addEventListener("click", () => this.shortcuts.show());
     $("title").addEventListener("click", () => this.renameOpen());
     window.addEventListener("popstate", () => this.show(this.threadInAddress()));
+    window.addEventListener("focus", () => this.model.id && this.branches.load(this.model).catch(() => {}));
   }
 
   async start() {
@@ -116,7 +125,9 @@ class Chat {
     this.said = "";
     this.loaded = threadId === "" || fresh;
     this.chosen = false;
+    this.branches.show(this.model);
     this.transcript.show(this.model);
+    this.queue.show(threadId);
     this.sidebar.select(threadId);
     if (left) this.sidebar.ask(left);
     this.thread = this.sidebar.find(threadId) ?? null;
@@ -147,16 +158,19 @@ class Chat {
         document.body.dataset.following = model.id;
         this.setBanner("");
         this.inspector.back();
+        this.timing.opened(resumed);
         if (!resumed && !fresh) this.attempt(() => this.load(model));
       },
       onFrame: (frame) => {
         if (model !== this.model || !model.apply(frame)) return;
         this.inspector.take(frame);
+        this.timing.saw(frame, model);
         if (frame.event === "thread.run.created") this.loadNewest(model).catch(() => {});
         this.changed();
       },
       onBreak: () => {
         if (model !== this.model) return;
+        this.timing.broke();
         this.setBanner("Connection lost. The answer goes on; reconnecting…");
         this.inspector.broke(model.seq);
       },
@@ -184,6 +198,8 @@ class Chat {
     runs.forEach((run) => model.offerRun(run));
     if (model === this.model) this.loaded = true;
     this.changed();
+    this.branches.load(model).catch(() => {});
+    await this.branches.loadCopied(model);
     const queue = runs.filter((run) => run.tools.length > 0 && !model.runs.get(run.id).live).reverse();
     const worker = async () => {
       for (let run = queue.shift(); run && model === this.model; run = queue.shift()) {
@@ -219,55 +235,26 @@ class Chat {
       this.complain(new Failure("There is no assistant yet. Make one in the admin, or through the API."), () => this.start());
       return;
     }
-    await this.deliver({ text, assistant, thread: this.model.gone ? "" : this.model.id, message: null });
+    await this.delivery.send({ assistant, text, message: this.composed() });
   }
 
-  /** What succeeded is remembered in `job`, so that a retry goes on where it failed and says nothing twice. */
-  async deliver(job) {
-    this.forgive();
-    this.inspector.replay.leave(); // what is asked now is asked of the present
-    this.composer.setSending(true);
-    this.transcript.follow();
-    try {
-      if (!job.thread) {
-        job.title = titleFrom(job.text);
-        const thread = await post("/threads", { metadata: { title: job.title } });
-        job.thread = thread.id;
-        this.sidebar.add(thread);
-        this.open(thread.id, true);
-      }
-      if (!job.message) {
-        job.message = await post(`/threads/${job.thread}/messages`, { role: "user", content: job.text });
-        this.composer.accepted();
-        if (this.model.id === job.thread) this.model.offerNewest([job.message]);
-        this.changed();
-      }
-      const run = await post(`/threads/${job.thread}/runs`, { assistant_id: job.assistant });
-      if (job.title) this.titles.owe(job.thread, run.id, job.title);
-      if (this.model.id === job.thread) this.model.offerRun(run);
-    } catch (failure) {
-      this.complain(failure, () => {
-        // Until the message is stored the box holds the text, and it may have been changed since.
-        if (job.message) this.deliver(job);
-        else if (this.composer.text()) this.deliver({ ...job, text: this.composer.text() });
-      });
-    }
-    this.composer.setSending(false);
-    this.changed();
+  /** The message in the box, as the API wants it. */
+  composed() {
+    return { role: "user", content: this.composer.text() };
   }
 
-  async stop() {
-    const run = this.model.activeRun();
-    if (!run || run.status === "cancelling" || this.stopping === run.id) return;
-    this.stopping = run.id;
-    await this.attempt(async () => {
-      try {
-        await post(`/threads/${run.thread_id}/runs/${run.id}/cancel`);
-      } catch (failure) {
-        if (!TERMINAL.has(this.model.runs.get(run.id)?.status)) throw failure; // it ended by itself meanwhile
-      }
-    });
-    this.stopping = "";
+  /** Whether a new run can begin in a thread, as far as the page knows. */
+  isFree(threadId) {
+    if (threadId !== this.model.id) return true;
+    return this.loaded && !this.model.gone && this.model.activeRun() === null;
+  }
+
+  editLast() {
+    this.transcript.editLast();
+  }
+
+  stop() {
+    return this.delivery.stop();
   }
 
   // What the list of threads tells and asks for -------------------------------------------------------------------
@@ -282,6 +269,7 @@ class Chat {
   /** Deleted here: where it was open, the page is an empty one now. */
   threadGone(threadId) {
     this.forgetThread(threadId);
+    this.queue.forget(threadId);
     setText($("status"), "The thread was deleted.");
     if (this.model.id !== threadId) return;
     history.replaceState(null, "", HOME);
@@ -302,6 +290,7 @@ class Chat {
 
   wentQuiet(threadId) {
     this.titles.check(threadId);
+    this.queue.drain(threadId);
   }
 
   renameOpen() {
@@ -315,6 +304,18 @@ class Chat {
   }
 
   // What the transcript asks for ----------------------------------------------------------------------------------
+
+  addressOf(threadId) {
+    return HOME + threadId;
+  }
+
+  chosenAssistant() {
+    return $("assistant").value;
+  }
+
+  say(words) {
+    setText($("status"), words);
+  }
 
   assistantName(id) {
     return this.assistants.get(id)?.name ?? "";
@@ -334,7 +335,7 @@ class Chat {
   }
 
   openSource({ run, cite, number, from }) {
-    this.sources.open({ thread: this.model.id, run, cite, number, from });
+    this.sources.open({ thread: this.model.threadOf(run), run, cite, number, from });
   }
 
   submitOutputs(run, outputs) {
@@ -350,10 +351,12 @@ class Chat {
     this.composer.setActive(run !== null);
     if (model.id) this.sidebar.setActive(model.id, run !== null);
     this.titles.see(model);
+    this.queue.draw();
     if (!this.loaded) return;
     this.drawHead();
     this.announce();
     this.transcript.draw();
+    this.queue.drain(model.id);
   }
 
   drawHead() {

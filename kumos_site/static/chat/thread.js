@@ -57,6 +57,7 @@ export class Thread {
     this.messages = new Map(); // id → message; `version` grows with each change, `live` is set once the stream told of it
     this.steps = new Map();
     this.runs = new Map();
+    this.copied = new Map(); // run id → run, of messages copied from elsewhere
     this.listed = []; // message ids in the API's order, oldest first
     this.earlier = false; // whether older messages are left on the server
     this.gone = false; // deleted, by whomever: nothing will happen in it any more
@@ -129,7 +130,20 @@ export class Thread {
   }
 
   lastRun() {
-    return [...this.runs.values()].at(-1) ?? null;
+    // Lists bring older runs after the stream has brought the newest.
+    return [...this.runs.values()].reduce((last, run) => (last && last.created_at > run.created_at ? last : run), null);
+  }
+
+  /** Runs that wrote messages of which this thread, a fork, has copies; they are kept in the threads they were written in. */
+  offerCopied(run) {
+    this.copied.set(run.id, { ...run, version: 0 });
+  }
+
+  /** The thread that has a run and its steps. */
+  threadOf(runId) {
+    if (this.runs.has(runId)) return this.id;
+    const message = [...this.messages.values()].find((one) => one.run_id === runId && one.copied_from);
+    return message?.copied_from.thread_id ?? this.id;
   }
 
   stepsOf(runId) {
@@ -153,7 +167,7 @@ export class Thread {
       }
       const key = message.run_id ?? message.id; // an assistant's message may come from the API too
       if (!byRun.has(key)) {
-        const turn = { key, at: message.created_at, run: this.runs.get(key) ?? null, messages: [] };
+        const turn = { key, at: message.created_at, run: this.runs.get(key) ?? this.copied.get(key) ?? null, messages: [] };
         byRun.set(key, turn);
         turns.push(turn);
       }
@@ -187,14 +201,15 @@ export class Thread {
 
   /** What a run did, in order: `{ key, step }` for tool calls, `{ key, message }` for text. */
   parts(runId, messages) {
-    const left = new Map(messages.map((message) => [message.id, message]));
+    // Steps name messages as they were called where they were written.
+    const left = new Map(messages.map((message) => [message.copied_from?.message_id ?? message.id, message]));
     const parts = [];
     for (const step of this.stepsOf(runId)) {
       if (step.type === "tool_calls") {
         parts.push({ key: step.id, step });
       } else {
         const id = step.step_details.message_creation.message_id;
-        if (left.has(id)) parts.push({ key: id, message: left.get(id) });
+        if (left.has(id)) parts.push({ key: left.get(id).id, message: left.get(id) });
         left.delete(id);
       }
     }

@@ -2,7 +2,10 @@
 // and follows the end only while the reader is there.
 
 import { Card } from "./cards.js";
+import { Editor } from "./editing.js";
+import { AnswerFoot, QuestionFoot } from "./foot.js";
 import { element, setText, withCode } from "./nodes.js";
+import { Problem } from "./problems.js";
 import { Prose } from "./prose.js";
 import { TERMINAL, inWords } from "./thread.js";
 
@@ -13,14 +16,42 @@ function textOf(message) {
 }
 
 class Question {
-  constructor() {
+  constructor(page) {
+    this.page = page;
     this.body = element("div", { className: "bubble" });
-    this.element = element("li", { className: "question" }, element("article", { "aria-label": "You" }, this.body));
+    this.article = element("article", { "aria-label": "You" }, this.body);
+    this.foot = page.readOnly ? null : new QuestionFoot(page, () => this.edit());
+    if (this.foot) this.article.append(this.foot.element);
+    this.element = element("li", { className: "question" }, this.article);
   }
 
   update({ message }) {
+    this.message = message;
     setText(this.body, textOf(message));
     this.element.dataset.message = message.id; // data-message, -step, -run: what an event changed (inspector.js)
+  }
+
+  updateFoot(turn, model, versions) {
+    this.foot?.update(turn, versions);
+  }
+
+  /** Its text in a box; the question comes back when the editing ends. */
+  edit() {
+    if (this.editor) return;
+    this.editor = new Editor(textOf(this.message), {
+      onSend: (text) => this.page.branches.ask(this.message, text),
+      onClose: () => this.closeEditor(),
+    });
+    this.article.classList.add("editing");
+    this.article.append(this.editor.element);
+    this.editor.begin();
+  }
+
+  closeEditor() {
+    this.editor.element.remove();
+    this.editor = null;
+    this.article.classList.remove("editing");
+    this.foot.element.querySelector("button:last-child").focus();
   }
 }
 
@@ -38,14 +69,23 @@ class Answer {
     this.form.addEventListener("submit", (event) => this.submit(event));
     this.state = element("p", { className: "state" });
     this.sources = element("ul", { className: "sources", hidden: true, "aria-label": "Sources" });
-    const article = element("article", { className: "answer-body" }, this.name, this.parts, this.form, this.state, this.sources);
+    this.problem = page.readOnly ? null : new Problem(page);
+    this.foot = page.readOnly ? null : new AnswerFoot(page);
+    const article = element("article", { className: "answer-body" }, this.name, this.parts, this.form, this.state);
+    article.append(...[this.problem?.element, this.sources, this.foot?.element].filter(Boolean));
     this.element = element("li", { className: "answer" }, article);
   }
 
   /** What is drawn depends on the versions of these objects alone. */
-  fingerprint({ run, parts }) {
+  fingerprint({ run, parts, messages }) {
     const seen = parts.map((part) => `${part.key}.${(part.step ?? part.message).version}`);
-    return `${run?.id}.${run?.version}.${run && this.page.assistantName(run.assistant_id)} ${seen.join(" ")}`;
+    return `${run?.id}.${run?.version}.${this.writer({ run, messages })} ${seen.join(" ")}`;
+  }
+
+  /** Who answered; of a copy whose run nobody has any more only the message knows. */
+  writer({ run, messages }) {
+    const id = run?.assistant_id ?? messages[0]?.assistant_id;
+    return id ? this.page.assistantName(id) : "";
   }
 
   update(turn, model) {
@@ -54,7 +94,7 @@ class Answer {
     this.versions = versions;
     this.turn = turn;
     const { run, parts } = turn;
-    setText(this.name, (run && this.page.assistantName(run.assistant_id)) || "Assistant");
+    setText(this.name, this.writer(turn) || "Assistant");
     const asks = run?.status === "requires_action" && !this.page.readOnly;
     this.waiting = asks ? run.required_action.submit_tool_outputs.tool_calls : [];
     const nodes = parts.flatMap((part) => (part.step ? this.cards(part.step) : this.text(part.message, run)));
@@ -66,6 +106,11 @@ class Answer {
     this.drawState(run, model);
     this.element.dataset.run = run?.id ?? turn.key;
     this.tick(this.page.now());
+  }
+
+  updateFoot(turn, model, versions, isLast) {
+    this.problem?.update(turn, model, isLast);
+    this.foot?.update(turn, versions, isLast);
   }
 
   cards(step) {
@@ -161,7 +206,7 @@ class Answer {
 }
 
 export class Transcript {
-  /** `page` answers for what lies outside: assistantName, fileName, openSource, submitOutputs, now; `readOnly` where its reader may do nothing. */
+  /** `page` answers for what lies outside: names, files, sources, outputs, versions, the time; `readOnly` where its reader may do nothing. */
   constructor({ scroller, list, pill, page }) {
     Object.assign(this, { scroller, list, pill, page });
     this.views = new Map();
@@ -210,13 +255,15 @@ export class Transcript {
     let next = this.list.firstElementChild;
     const height = this.scroller.scrollHeight;
     const wasFirst = next;
+    const versions = this.page.branches?.at(turns) ?? new Map();
     for (const turn of turns) {
       let view = this.views.get(turn.key);
       if (!view) {
-        view = turn.message ? new Question() : new Answer(this.page, turn.key);
+        view = turn.message ? new Question(this.page) : new Answer(this.page, turn.key);
         this.views.set(turn.key, view);
       }
       view.update(turn, this.model);
+      view.updateFoot(turn, this.model, versions, turn === turns.at(-1));
       if (view.element === next) next = next.nextElementSibling;
       else this.list.insertBefore(view.element, next);
     }
@@ -224,6 +271,12 @@ export class Transcript {
     if (this.following) this.toEnd();
     else if (wasFirst && this.list.firstElementChild !== wasFirst) this.scroller.scrollTop += this.scroller.scrollHeight - height;
     this.showPill();
+  }
+
+  /** For the ↑ key. */
+  editLast() {
+    const last = this.model?.turns().findLast((turn) => turn.message);
+    if (last) this.views.get(last.key)?.edit();
   }
 
   tick() {

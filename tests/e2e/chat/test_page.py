@@ -199,12 +199,12 @@ def test_a_text_that_could_not_be_sent_stays_and_retry_sends_it_once(
         else:
             route.continue_()
 
-    page.route("**/messages*", cut)
+    page.route("**/runs", cut)
     ask(page, "!fast !long 5")
     expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
     expect(page.get_by_label("Your message")).to_have_value("!fast !long 5")
     excused.append("net::ERR_FAILED")
-    page.unroute("**/messages*")
+    page.unroute("**/runs")
     page.get_by_role("button", name="Retry").click()
     wait_for_words(page, 5)
     wait_for_end(page)
