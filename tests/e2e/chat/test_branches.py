@@ -177,7 +177,12 @@ def test_a_line_says_what_an_answer_cost_and_a_click_says_all(page: Page, api: A
     expect(line).to_have_text(re.compile(rf"^{seconds} to first word · {seconds} · {tokens} · scripted$"))
     line.click()
     sheet = page.get_by_role("dialog", name="About this answer")
-    for text in (f"Prompt tokens{run['usage']['prompt_tokens']:,}", f"Run{run['id']}", "AssistantTest Plain", "Truncationauto"):
+    for text in (
+        f"Prompt tokens{run['usage']['prompt_tokens']:,}",
+        f"Run{run['id']}",
+        "AssistantTest Plain",
+        "Truncationauto",
+    ):
         expect(sheet).to_contain_text(text)
     expect(sheet).to_contain_text(re.compile("Requestreq_[0-9a-f]{32}"))
     page.keyboard.press("Escape")
