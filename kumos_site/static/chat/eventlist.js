@@ -131,8 +131,8 @@ export class EventList {
       this.fill(node, row, index);
       this.inner.append(node);
     }
-    node.setAttribute("aria-setsize", String(this.rows.length));
-    node.setAttribute("aria-selected", String(row === this.selected));
+    if (node.ariaSetSize !== String(this.rows.length)) node.ariaSetSize = String(this.rows.length);
+    if (node.ariaSelected !== String(row === this.selected)) node.ariaSelected = String(row === this.selected);
   }
 
   makeRow() {
