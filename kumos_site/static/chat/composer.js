@@ -62,7 +62,10 @@ export class Composer {
 
   /** The server has it: only now may it leave the box. */
   accepted() {
-    this.put("");
+    this.area.value = "";
+    this.changed();
+    // Whoever has gone on to something else meanwhile, a title say, is left there.
+    if (document.activeElement === document.body || this.form.contains(document.activeElement)) this.area.focus();
   }
 
   setSending(sending) {

@@ -11,6 +11,7 @@ import { Drawer } from "./drawer.js";
 import { Inspector } from "./inspector.js";
 import { Line } from "./line.js";
 import { element, setText } from "./nodes.js";
+import { Picker } from "./picker.js";
 import { Queue } from "./queue.js";
 import { rename } from "./rename.js";
 import { Search } from "./search.js";
@@ -25,21 +26,10 @@ import { Transcript } from "./transcript.js";
 
 const $ = (id) => document.getElementById(id);
 const HOME = document.body.dataset.home;
-const CHOICE = "kumos.assistant";
 const STEPS_AT_ONCE = 4;
-
-function startersOf(assistant) {
-  try {
-    const starters = JSON.parse(assistant.metadata.starters);
-    return Array.isArray(starters) ? starters.filter((starter) => typeof starter === "string").slice(0, 4) : [];
-  } catch {
-    return [];
-  }
-}
 
 class Chat {
   constructor() {
-    this.assistants = new Map();
     this.names = new Map(); // file id → promise of its name
     this.model = null;
     this.line = new Line();
@@ -59,6 +49,12 @@ class Chat {
     this.sidebar = new Sidebar({ list: $("threads"), more: $("more"), ...list });
     const lists = [$("threads"), $("more")];
     this.search = new Search({ box: $("search"), found: $("found"), more: $("found-more"), note: $("found-note"), lists, ...list });
+    const onStart = (question) => {
+      this.composer.put(question);
+      this.composer.submit();
+    };
+    const face = { description: $("description"), title: $("empty-title"), text: $("empty-text"), starters: $("starters") };
+    this.picker = new Picker({ select: $("assistant"), ...face, onStart });
     offerThemes($("themes"));
     this.inspector = new Inspector({ panel: $("inspector"), button: $("inspect"), bar: $("replay"), page: this });
     this.shares = new ShareDialog({ button: $("share"), thread: () => this.model.id });
@@ -72,10 +68,6 @@ class Chat {
       this.newChat();
     });
     $("earlier").addEventListener("click", () => this.attempt(() => this.loadEarlier()));
-    $("assistant").addEventListener("change", () => {
-      localStorage.setItem(CHOICE, $("assistant").value);
-      this.drawAssistant();
-    });
     $("keys").addEventListener("click", () => this.shortcuts.show());
     $("title").addEventListener("click", () => this.renameOpen());
     window.addEventListener("popstate", () => this.show(this.threadInAddress()));
@@ -86,9 +78,7 @@ class Chat {
     this.show(this.threadInAddress());
     if (matchMedia("(pointer: fine)").matches) this.composer.area.focus(); // on a phone it would raise the keyboard
     await this.attempt(async () => {
-      const page = await get("/assistants?limit=100");
-      this.assistants = new Map(page.data.map((assistant) => [assistant.id, assistant]));
-      this.fillPicker();
+      await this.picker.load();
       this.changed();
     });
     await this.attempt(() => this.sidebar.refresh());
@@ -108,7 +98,6 @@ class Chat {
 
   /** Show a thread, or the empty page. A `fresh` thread was made just now: its whole log is what happens from here on. */
   show(threadId, fresh = false) {
-    const left = this.model?.activeRun() ? this.model.id : "";
     this.stream?.close();
     this.stream = null;
     this.drawer.shut();
@@ -129,7 +118,6 @@ class Chat {
     this.transcript.show(this.model);
     this.queue.show(threadId);
     this.sidebar.select(threadId);
-    if (left) this.sidebar.ask(left);
     this.thread = this.sidebar.find(threadId) ?? null;
     if (threadId && !this.thread && !fresh) this.lookUp(this.model);
     if (threadId) this.watch(this.model, fresh);
@@ -230,7 +218,7 @@ class Chat {
   // Asking --------------------------------------------------------------------------------------------------------
 
   async send(text) {
-    const assistant = $("assistant").value;
+    const assistant = this.picker.choice;
     if (!assistant) {
       this.complain(new Failure("There is no assistant yet. Make one in the admin, or through the API."), () => this.start());
       return;
@@ -310,7 +298,7 @@ class Chat {
   }
 
   chosenAssistant() {
-    return $("assistant").value;
+    return this.picker.choice;
   }
 
   say(words) {
@@ -318,7 +306,7 @@ class Chat {
   }
 
   assistantName(id) {
-    return this.assistants.get(id)?.name ?? "";
+    return this.picker.nameOf(id);
   }
 
   fileName(id) {
@@ -369,10 +357,9 @@ class Chat {
     $("empty").hidden = model.id !== "";
     $("earlier").hidden = !model.earlier;
     const last = model.lastRun();
-    if (last && !this.chosen && this.assistants.has(last.assistant_id)) {
+    if (last && !this.chosen && this.picker.has(last.assistant_id)) {
       this.chosen = true; // a thread goes on with the assistant it last spoke to, until somebody picks another
-      $("assistant").value = last.assistant_id;
-      this.drawAssistant();
+      this.picker.pick(last.assistant_id);
     }
   }
 
@@ -387,33 +374,6 @@ class Chat {
     if (run.status === "completed") setText($("status"), "The answer is complete.");
     else if (boundary.endsWith("active")) setText($("status"), "The assistant is answering.");
     else setText($("status"), words);
-  }
-
-  fillPicker() {
-    const options = [...this.assistants.values()].map((one) => element("option", { value: one.id }, one.name || one.id));
-    $("assistant").replaceChildren(...options);
-    const asked = new URLSearchParams(location.search).get("assistant"); // the admin's "Open in chat"
-    const choice = this.assistants.get(asked ?? localStorage.getItem(CHOICE));
-    // A newcomer meets the oldest assistant that has questions to start with: the list is newest first.
-    const first = choice ?? [...this.assistants.values()].findLast((one) => startersOf(one).length > 0);
-    if (first) $("assistant").value = first.id;
-    this.drawAssistant();
-  }
-
-  drawAssistant() {
-    const assistant = this.assistants.get($("assistant").value);
-    setText($("description"), assistant?.description ?? "");
-    setText($("empty-title"), assistant?.name ?? "Kumos");
-    setText($("empty-text"), assistant ? (assistant.description ?? "Ask anything.") : "There is no assistant yet.");
-    const buttons = (assistant ? startersOf(assistant) : []).map((starter) => {
-      const button = element("button", { type: "button", className: "starter" }, starter);
-      button.addEventListener("click", () => {
-        this.composer.put(starter);
-        this.composer.submit();
-      });
-      return element("li", {}, button);
-    });
-    $("starters").replaceChildren(...buttons);
   }
 
   setBanner(text) {

@@ -13,6 +13,11 @@ function folded(text) {
   return text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
 }
 
+/** A snippet as a line of words, without the signs of markdown. */
+function tidy(snippet) {
+  return snippet.replace(/[*`#|>]+/g, "").replace(/\s+/g, " ");
+}
+
 export function wordsOf(query) {
   return folded(query).match(WORD) ?? [];
 }
@@ -132,7 +137,7 @@ export class Search {
     const entries = this.shown().map((thread) => ({
       thread,
       title: marked(titleOf(thread), words),
-      note: thread.match?.message_id ? marked(thread.match.snippet, words) : null,
+      note: thread.match?.message_id ? marked(tidy(thread.match.snippet), words) : null,
       active: active.has(thread.id),
       open: thread.id === open,
     }));

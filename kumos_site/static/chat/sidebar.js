@@ -3,11 +3,10 @@
 
 import { get } from "./api.js";
 import { Rows } from "./rows.js";
-import { TERMINAL } from "./thread.js";
 import { isForPeople } from "./titles.js";
 
 const PAGE = 40;
-const WATCHED = 8; // newest threads that are asked whether a run is active
+const WATCHED = 30; // newest threads that may have a dot
 const FRESH_MS = 15_000;
 const DAY_MS = 86_400_000;
 
@@ -56,7 +55,6 @@ export class Sidebar {
     if (older.length === 0) this.more.hidden = !page.has_more;
     this.draw();
     this.page.listed(page.data);
-    await Promise.all(this.shown().slice(0, WATCHED).map((thread) => this.ask(thread.id)));
   }
 
   async loadMore() {
@@ -93,15 +91,15 @@ export class Sidebar {
     this.draw();
   }
 
-  /** Whether the newest run of a thread that is not open goes on; asked again until it ends. */
-  async ask(threadId) {
-    if (threadId === this.open) return;
-    const page = await get(`/threads/${threadId}/runs?limit=1`).catch(() => ({ data: [] }));
-    if (threadId === this.open) return; // meanwhile its own stream tells
-    const active = page.data.some((run) => !TERMINAL.has(run.status));
-    this.setActive(threadId, active);
-    if (active) setTimeout(() => this.ask(threadId), 3_000);
-    else this.page.wentQuiet(threadId);
+  /** Dots of the newest threads. The open one is left out: its own stream tells, with every event in its place. */
+  watch() {
+    const newest = this.shown().slice(0, WATCHED).map((thread) => thread.id);
+    this.page.line.watchActivity(newest, (threadId, active) => {
+      if (threadId === this.open) return;
+      const ended = this.active.has(threadId) && !active;
+      this.setActive(threadId, active);
+      if (ended) this.page.wentQuiet(threadId);
+    });
   }
 
   setActive(threadId, active) {
@@ -120,5 +118,6 @@ export class Sidebar {
     const days = Map.groupBy(entries, ({ thread }) => dayOf(thread.created_at));
     this.rows.draw([...days].map(([name, some]) => ({ name, entries: some })));
     this.page.search?.draw();
+    this.watch();
   }
 }

@@ -34,7 +34,8 @@ export function isForPeople(thread) {
 function cut(line, most) {
   if (line.length <= most) return line;
   const beginning = line.slice(0, most);
-  return `${beginning.slice(0, Math.max(beginning.lastIndexOf(" "), most / 2)).trimEnd()}…`;
+  const space = beginning.lastIndexOf(" ");
+  return `${beginning.slice(0, space > most / 2 ? space : most).trimEnd()}…`;
 }
 
 /** What the model wrote, as a title: one line without the ornaments that models like. */
@@ -99,13 +100,17 @@ export class Titles {
     this.forget(threadId); // first of all, so that nothing asks twice
     if (run.status !== "completed") return;
     try {
+      if (!(await this.isCalled(threadId, title))) return; // somebody renamed it
       const better = await this.ask(threadId, run.assistant_id);
-      const thread = better && (await get(`/threads/${threadId}`));
-      if (!thread || thread.metadata.title !== title) return; // somebody renamed it meanwhile
+      if (!better || !(await this.isCalled(threadId, title))) return;
       this.onTitle(await post(`/threads/${threadId}`, { metadata: { title: better } }));
     } catch {
       // The beginning of the question is a title, too.
     }
+  }
+
+  async isCalled(threadId, title) {
+    return (await get(`/threads/${threadId}`)).metadata.title === title;
   }
 
   /** A title in the model's words. */
