@@ -66,6 +66,7 @@ export class Delivery {
     const { page } = this;
     const thread = job.fork ? await this.fork(job) : await post("/threads", { metadata: { title: job.title } }, { key: `${job.key}-thread` });
     job.thread = thread.id;
+    job.begins = !job.fork; // a fork has its title already
     page.sidebar.add(thread);
     page.open(thread.id, !job.fork);
   }
@@ -82,7 +83,7 @@ export class Delivery {
     const began = performance.now();
     const run = await post(`/threads/${job.thread}/runs`, body, { key: job.key });
     page.timing.asked(run, began, requestOf(run));
-    if (job.title) page.titles.owe(job.thread, run.id, job.title);
+    if (job.begins) page.titles.owe(job.thread, run.id, job.title);
     if (page.model.id !== job.thread) return;
     page.model.offerRun(run);
     if (job.message) await page.loadNewest(page.model).catch(() => {}); // its stream brings it, too
