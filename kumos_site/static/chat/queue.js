@@ -174,7 +174,7 @@ export class Queue {
     row.dataset.text = job.text;
     const files = job.message.attachments?.length ? ` (+ ${job.message.attachments.length} attached)` : "";
     const button = (words, label, run) => {
-      const made = element("button", { type: "button", className: "small", "aria-label": `${label}: ${job.text.slice(0, 60)}` }, words);
+      const made = element("button", { type: "button", className: "waiting-tool", "aria-label": `${label}: ${job.text.slice(0, 60)}` }, words);
       made.addEventListener("click", run);
       return made;
     };
@@ -201,8 +201,8 @@ export class Queue {
 
   openEditor(row, job, release) {
     const area = element("textarea", { rows: 2, value: job.text, "aria-label": "Queued message" });
-    const save = element("button", { type: "submit", className: "small" }, "Save");
-    const cancel = element("button", { type: "button", className: "small" }, "Cancel");
+    const save = element("button", { type: "submit", className: "waiting-tool" }, "Save");
+    const cancel = element("button", { type: "button", className: "waiting-tool" }, "Cancel");
     const form = element("form", { className: "waiting-form" }, area, save, cancel);
     const finish = (text = "") => {
       if (this.editing?.form !== form) return;

@@ -22,6 +22,11 @@ export function dayOf(createdAt, now = new Date()) {
   return made.toLocaleString(undefined, { month: "long", year: "numeric" });
 }
 
+/** The thread that all versions of a conversation began with. */
+function familyOf(thread) {
+  return thread.forked_from?.family ?? thread.id;
+}
+
 /** The list's order, newest first. */
 function isAfter(thread, last) {
   if (thread.created_at !== last.created_at) return thread.created_at < last.created_at;
@@ -113,9 +118,18 @@ export class Sidebar {
     return this.threads.filter(isForPeople);
   }
 
+  /** A family of forks is one entry, where its newest member stands; it leads to the open one, else to the newest. */
+  entries() {
+    const families = Map.groupBy(this.shown(), familyOf);
+    return [...families.values()].map((members) => {
+      const open = members.find((thread) => thread.id === this.open);
+      const active = members.some((thread) => this.active.has(thread.id));
+      return { thread: open ?? members[0], active, open: open !== undefined, day: dayOf(members[0].created_at) };
+    });
+  }
+
   draw() {
-    const entries = this.shown().map((thread) => ({ thread, active: this.active.has(thread.id), open: thread.id === this.open }));
-    const days = Map.groupBy(entries, ({ thread }) => dayOf(thread.created_at));
+    const days = Map.groupBy(this.entries(), ({ day }) => day);
     this.rows.draw([...days].map(([name, some]) => ({ name, entries: some })));
     this.page.search?.draw();
     this.watch();

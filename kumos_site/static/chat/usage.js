@@ -64,7 +64,7 @@ export class Usage {
     const rows = facts(this.run, this.page.timing.of(this.run, this.messages), this.page);
     const list = rows.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)));
     const title = element("h2", {}, "About this answer");
-    const sheet = element("div", { className: "facts", popover: "auto", role: "dialog", tabIndex: -1, "aria-label": "About this answer" });
+    const sheet = element("div", { className: "about", popover: "auto", role: "dialog", tabIndex: -1, "aria-label": "About this answer" });
     sheet.append(title, element("dl", {}, ...list));
     sheet.addEventListener("keydown", (event) => event.key === "Escape" && event.stopPropagation()); // it closes this only
     sheet.addEventListener("toggle", (event) => {

@@ -57,6 +57,10 @@ def test_an_edited_question_is_a_version_and_the_old_one_stays(
     page.keyboard.press("Escape")
     expect(question(page, 1)).to_have_text("!fast !echo Two")
     edit(page, 1, "!fast !echo Three")
+    box = page.get_by_label("Your question, edited")
+    for composing in ({"isComposing": True}, {"keyCode": 229}):
+        box.dispatch_event("keydown", {"key": "Enter", "bubbles": True, "cancelable": True, **composing})
+    expect(page).to_have_url(re.compile(original))
     page.keyboard.press("Enter")
     edited = gone_to_another(page, original)
     expect(page.locator(".answer .prose").nth(1)).to_have_text("Three")
@@ -78,7 +82,9 @@ def test_an_edited_question_is_a_version_and_the_old_one_stays(
     expect(question(page, 1).get_by_role("link", name="Previous version")).to_be_focused()
 
     # A third version, from the second one: all three are versions of one place. The first question can be edited, too.
-    edit(page, 1, "!fast !echo Four")
+    page.get_by_label("Your message").focus()
+    page.keyboard.press("ArrowUp")
+    page.get_by_label("Your question, edited").fill("!fast !echo Four")
     page.keyboard.press("Enter")
     third = gone_to_another(page, edited)
     wait_for_end(page)
@@ -89,6 +95,12 @@ def test_an_edited_question_is_a_version_and_the_old_one_stays(
     wait_for_end(page)
     assert texts(api, first) == ["!fast !echo Zero", "Zero"]
     expect(question(page, 0).locator(".versions")).to_have_text("2/2")
+
+    # The list has the family once, and it leads to the member that is open.
+    family = page.get_by_role("navigation", name="Threads").get_by_role("link", name="Counting")
+    expect(family).to_have_count(1)
+    expect(family).to_have_attribute("aria-current", "page")
+    expect(family).to_have_attribute("href", f"/chat/{first}")
 
     # After a reload, and in another browser.
     page.goto(f"/chat/{third}")
