@@ -36,7 +36,7 @@ class Versions {
 
   link(way, step) {
     const label = `${way === "next" ? "Next" : "Previous"} version`;
-    const link = element("a", { className: "tool", "aria-label": label, title: label }, drawing("tool-sign", SIGNS[way]));
+    const link = element("a", { className: "tool", role: "link", "aria-label": label, title: label }, drawing("tool-sign", SIGNS[way]));
     link.addEventListener("click", (event) => {
       if (event.metaKey || event.ctrlKey || event.shiftKey || event.button || !link.href) return;
       event.preventDefault();
