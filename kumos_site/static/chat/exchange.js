@@ -66,7 +66,6 @@ export class Exchange {
     const tab = { port, readers: new Map(), marks: new Set(), missed: 0 };
     this.tabs.add(tab);
     port.onmessage = ({ data }) => this.hear(tab, data);
-    port.addEventListener?.("close", () => this.leave(tab)); // closed or crashed, where browsers tell
     port.postMessage({ hello: true });
   }
 
@@ -81,6 +80,7 @@ export class Exchange {
     else if (message.do === "leave") this.drop(tab, message.key);
     else if (message.do === "mark") this.mark(tab, message.threads);
     else if (message.do === "bye") this.leave(tab);
+    else if (message.do === "pledge") navigator.locks?.request(message.name, () => this.leave(tab)); // it is gone
     else if (message.do === "check") this.check();
     else if (message.do === "cut") this.cut(message.milliseconds);
     else if (message.do === "list") tab.port.postMessage({ list: this.list() });

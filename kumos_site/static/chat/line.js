@@ -63,9 +63,20 @@ export class Line {
       const worker = new SharedWorker(address, { type: "module", name: `kumos-${VERSION}` });
       worker.addEventListener("error", () => !this.greeted && this.goAlone());
       this.use(worker.port);
+      this.pledge();
     } catch {
       this.goAlone(); // forbidden here
     }
+  }
+
+  /** A lock that ends with this tab, however it ends: the worker waits for it (where browsers have locks, on https). */
+  pledge() {
+    if (!navigator.locks) return;
+    const name = `kumos-tab-${crypto.randomUUID()}`;
+    navigator.locks.request(name, () => {
+      this.say({ do: "pledge", name });
+      return new Promise(() => {});
+    });
   }
 
   goAlone() {
