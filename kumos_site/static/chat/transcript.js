@@ -208,7 +208,7 @@ class Answer {
 export class Transcript {
   /** `page` answers for what lies outside: names, files, sources, outputs, versions, the time; `readOnly` where its reader may do nothing. */
   constructor({ scroller, list, pill, page }) {
-    Object.assign(this, { scroller, list, pill, page });
+    Object.assign(this, { scroller, list, pill, page, log: list.closest("[role=log]") }); // a list with another role is none
     this.views = new Map();
     this.model = null;
     this.frame = 0;
@@ -267,7 +267,7 @@ export class Transcript {
       if (view.element === next) next = next.nextElementSibling;
       else this.list.insertBefore(view.element, next);
     }
-    this.list.setAttribute("aria-busy", String(this.model.activeRun() !== null));
+    this.log.setAttribute("aria-busy", String(this.model.activeRun() !== null));
     if (this.following) this.toEnd();
     else if (wasFirst && this.list.firstElementChild !== wasFirst) this.scroller.scrollTop += this.scroller.scrollHeight - height;
     this.showPill();

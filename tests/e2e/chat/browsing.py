@@ -31,8 +31,8 @@ RECORD_GROWTH = """() => {
     const prose = [...document.querySelectorAll(".answer .prose")].at(-1);
     const length = prose?.textContent.length ?? 0;
     if (length !== (window.growth.at(-1) ?? 0)) window.growth.push(length);
-    window.busy ||= document.getElementById("transcript").ariaBusy === "true";
-  }).observe(document.getElementById("transcript"), {
+    window.busy ||= document.querySelector("[role=log]").ariaBusy === "true";
+  }).observe(document.querySelector("[role=log]"), {
     subtree: true, childList: true, characterData: true, attributeFilter: ["aria-busy"],
   });
 }"""
