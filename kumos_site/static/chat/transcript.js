@@ -22,7 +22,7 @@ class Question {
     this.article = element("article", { "aria-label": "You" }, this.body);
     this.foot = page.readOnly ? null : new QuestionFoot(page, () => this.edit());
     if (this.foot) this.article.append(this.foot.element);
-    this.element = element("li", { className: "question", role: "none" }, this.article);
+    this.element = element("li", { className: "question" }, this.article);
   }
 
   update({ message }) {
@@ -73,7 +73,7 @@ class Answer {
     this.foot = page.readOnly ? null : new AnswerFoot(page);
     const article = element("article", { className: "answer-body" }, this.name, this.parts, this.form, this.state);
     article.append(...[this.problem?.element, this.sources, this.foot?.element].filter(Boolean));
-    this.element = element("li", { className: "answer", role: "none" }, article);
+    this.element = element("li", { className: "answer" }, article);
   }
 
   /** What is drawn depends on the versions of these objects alone. */
