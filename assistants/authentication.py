@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Collection
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import import_module
@@ -17,7 +18,7 @@ from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db.models import Q
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.permissions import BasePermission
 
@@ -132,8 +133,10 @@ def by_session(request: HttpRequest) -> Principal | None:
     if user is None:
         return None
     refused = CSRFCheck(lambda _: None)  # type: ignore[arg-type]
-    refused.process_request(request)
-    if reason := refused.process_view(request, None, (), {}):  # type: ignore[arg-type]
+    shown = copy(request)
+    shown._post = QueryDict()  # type: ignore[attr-defined]  # in a form it would look first, and read all of an upload
+    refused.process_request(shown)
+    if reason := refused.process_view(shown, None, (), {}):  # type: ignore[arg-type]
         raise ApiError(f"CSRF check failed: {reason}", status=403)
     projects = Project.objects.filter(memberships__user_id=user.pk).order_by("memberships__created_at")
     wanted = request.headers.get("OpenAI-Project")

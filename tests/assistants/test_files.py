@@ -407,6 +407,22 @@ def test_project_sees_its_own_only(alice: ApiClient, bob: ApiClient, charlie: Ap
     assert alice.get(f"/files/{file_id}").status_code == 200
 
 
+def test_somebody_logged_in_uploads_as_a_key_does(alice: ApiClient, settings: Settings) -> None:
+    """The check of the page's token must not read the form: Django would parse it, without this server's limits."""
+    page = Client(enforce_csrf_checks=True)
+    page.force_login(alice.user)
+    page.cookies["csrftoken"] = token = "t" * 32
+    form = {"purpose": "user_data", "file": SimpleUploadedFile("a.txt", b"1234567890")}
+    assert page.post("/v1/files", form).status_code == 403
+    headers = {"X-CSRFToken": token}
+    answer = page.post("/v1/files", {**form, "file": SimpleUploadedFile("a.txt", b"1234567890")}, headers=headers)
+    assert answer.status_code == 200, answer.content
+    assert (answer.json()["filename"], answer.json()["purpose"]) == ("a.txt", "user_data")
+    settings.KUMOS_FILE_BYTES_MAX = 9
+    answer = page.post("/v1/files", {**form, "file": SimpleUploadedFile("a.txt", b"1234567890")}, headers=headers)
+    assert answer.json()["error"]["message"] == "The file is too large. Its maximum size is 9 bytes."
+
+
 def test_nobody_uploads_without_a_key(db: None, media: Path) -> None:
     answer = Client().post("/v1/files", {"purpose": "assistants", "file": SimpleUploadedFile("a.txt", b"a")})
     assert answer.status_code == 401
