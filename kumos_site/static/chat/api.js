@@ -22,7 +22,7 @@ export function showToken(token) {
 /** What a request of the page's own must have: `{ headers, credentials }`, for fetch. */
 export const identity = () => shown;
 
-function csrfToken() {
+export function csrfToken() {
   const cookie = document.cookie.split("; ").find((pair) => pair.startsWith("csrftoken="));
   return cookie ? decodeURIComponent(cookie.slice("csrftoken=".length)) : "";
 }

@@ -104,7 +104,7 @@ export class Branches {
     const end = first ? { before: first.id } : {};
     return this.page.delivery.deliver({
       fork: { source: this.model.id, ...end },
-      assistant: this.page.assistants.has(assistant) ? assistant : this.page.chosenAssistant(),
+      assistant: this.page.picker.has(assistant) ? assistant : this.page.chosenAssistant(),
       message: null,
     });
   }

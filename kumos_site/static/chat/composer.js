@@ -3,12 +3,14 @@
 const DRAFT = "kumos.draft.";
 
 export class Composer {
-  constructor(form, { onSend, onStop }) {
+  /** `files` are the attachments of the message: isEmpty(), release(), and hold(resume, text), why it has to wait. */
+  constructor(form, { files, onSend, onStop }) {
     this.form = form;
     this.area = form.querySelector("textarea");
     this.send = form.querySelector("[data-send]");
     this.stop = form.querySelector("[data-stop]");
     this.note = form.querySelector("[data-note]");
+    this.files = files;
     this.onSend = onSend;
     this.onStop = onStop;
     this.key = DRAFT;
@@ -23,15 +25,23 @@ export class Composer {
   }
 
   submit() {
-    if (!this.sending && this.text() !== "") this.onSend(this.text()); // while a run is active it is queued
+    if (this.sending || this.isEmpty()) return;
+    const reason = this.files.hold(() => this.submit(), this.text());
+    if (reason) this.note.textContent = reason;
+    else this.onSend(this.text()); // while a run is active it is queued
   }
 
   text() {
     return this.area.value.trim();
   }
 
+  isEmpty() {
+    return this.text() === "" && this.files.isEmpty();
+  }
+
   changed() {
     sessionStorage.setItem(this.key, this.area.value);
+    this.files.release();
     this.fit();
     this.enable();
   }
@@ -62,6 +72,7 @@ export class Composer {
 
   /** The server has it: only now may it leave the box. */
   accepted() {
+    this.files.accepted();
     this.area.value = "";
     this.changed();
     // Whoever has gone on to something else meanwhile, a title say, is left there.
@@ -86,7 +97,7 @@ export class Composer {
   }
 
   enable() {
-    this.send.disabled = this.sending || this.text() === "";
+    this.send.disabled = this.sending || this.isEmpty();
     this.send.hidden = this.active && this.send.disabled;
     this.send.setAttribute("aria-label", this.active ? "Queue" : "Send");
     this.send.title = this.active ? "Send when the answer is there (Enter)" : "Send (Enter)";

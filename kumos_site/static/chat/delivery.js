@@ -3,7 +3,6 @@
 
 import { Failure, post, requestOf } from "./api.js";
 import { TERMINAL } from "./thread.js";
-import { titleFrom } from "./titles.js";
 
 const BUSY = /already has an active run|while a run \S+ is active/;
 
@@ -21,7 +20,7 @@ export function isBusy(failure) {
  * A job: `{ key, thread, assistant, message, text, title, fork, boxed }`.
  *
  * message   the body of a new message, or null: a run on what is there
- * title     of the thread that is made where `thread` is empty
+ * title     of the thread that is made where `thread` is empty, and `resources` its tool_resources
  * fork      `{ source, up_to | before }`: it goes into a fork of that thread
  * boxed     its text stands in the message box until the server has it
  */
@@ -31,9 +30,9 @@ export class Delivery {
   }
 
   /** What stands in the message box: at once, or after the answer that is on its way. */
-  async send({ assistant, text, message }) {
+  async send({ assistant, text, message, resources, title }) {
     const { page } = this;
-    const job = { thread: page.model.gone ? "" : page.model.id, assistant, message, text, title: titleFrom(text), boxed: true };
+    const job = { thread: page.model.gone ? "" : page.model.id, assistant, message, text, title, resources, boxed: true };
     if (!job.thread || (page.model.activeRun() === null && page.queue.jobs.length === 0)) await this.deliver(job);
     else if (page.queue.add(job)) page.composer.accepted();
     else page.say("The queue is full.");
@@ -64,11 +63,16 @@ export class Delivery {
 
   async makeThread(job) {
     const { page } = this;
-    const thread = job.fork ? await this.fork(job) : await post("/threads", { metadata: { title: job.title } }, { key: `${job.key}-thread` });
+    const thread = job.fork ? await this.fork(job) : await this.begin(job);
     job.thread = thread.id;
     job.begins = !job.fork; // a fork has its title already
     page.sidebar.add(thread);
     page.open(thread.id, !job.fork);
+  }
+
+  begin({ title, resources, key }) {
+    const body = { metadata: { title }, ...(resources && { tool_resources: resources }) };
+    return post("/threads", body, { key: `${key}-thread` });
   }
 
   fork({ fork: { source, ...end }, key }) {

@@ -4,13 +4,19 @@
 import { Actions } from "./actions.js";
 import { Failure, failureOf, get, post } from "./api.js";
 import { offerThemes } from "./appearance.js";
+import { Attachments } from "./attachments.js";
 import { Branches } from "./branches.js";
 import { Composer } from "./composer.js";
 import { Delivery } from "./delivery.js";
 import { Drawer } from "./drawer.js";
+import { Dropping } from "./dropping.js";
+import { LIMITS, describe, harmless } from "./files.js";
+import { Glance } from "./glance.js";
 import { Inspector } from "./inspector.js";
 import { Line } from "./line.js";
 import { element, setText } from "./nodes.js";
+import { Passages } from "./passages.js";
+import { Pictures } from "./pictures.js";
 import { Picker } from "./picker.js";
 import { Queue } from "./queue.js";
 import { rename } from "./rename.js";
@@ -21,7 +27,7 @@ import { Sidebar } from "./sidebar.js";
 import { Sources } from "./sources.js";
 import { TERMINAL, Thread, inWords } from "./thread.js";
 import { Timing } from "./timing.js";
-import { Titles, titleOf } from "./titles.js";
+import { Titles, titleFrom, titleOf } from "./titles.js";
 import { Transcript } from "./transcript.js";
 
 const $ = (id) => document.getElementById(id);
@@ -30,16 +36,19 @@ const STEPS_AT_ONCE = 4;
 
 class Chat {
   constructor() {
-    this.names = new Map(); // file id → promise of its name
     this.model = null;
     this.line = new Line();
     this.stream = null;
     this.timing = new Timing();
     this.branches = new Branches(this);
     this.delivery = new Delivery(this);
-    this.sources = new Sources($("panel"), { fileName: (id) => this.fileName(id) });
+    this.passages = new Passages({ modelOf: () => this.model });
+    this.sources = new Sources($("panel"), { passages: this.passages });
+    this.glance = new Glance({ passages: this.passages });
+    this.pictures = new Pictures();
     this.transcript = new Transcript({ scroller: $("scroller"), list: $("transcript"), pill: $("pill"), page: this });
-    this.composer = new Composer($("composer"), { onSend: (text) => this.send(text), onStop: () => this.stop() });
+    this.attachments = this.makeAttachments();
+    this.composer = new Composer($("composer"), { files: this.attachments, onSend: (text) => this.send(text), onStop: () => this.stop() });
     this.queue = new Queue($("queue"), this);
     const rest = [document.querySelector(".skip"), document.querySelector(".main"), $("panel")];
     this.drawer = new Drawer({ sidebar: $("sidebar"), button: $("menu"), fold: $("fold"), veil: $("veil"), rest });
@@ -72,6 +81,19 @@ class Chat {
     $("title").addEventListener("click", () => this.renameOpen());
     window.addEventListener("popstate", () => this.show(this.threadInAddress()));
     window.addEventListener("focus", () => this.model.id && this.branches.load(this.model).catch(() => {}));
+  }
+
+  makeAttachments() {
+    const page = {
+      assistant: () => this.picker.picked,
+      said: (words) => setText($("status"), words),
+      filesChanged: () => this.composer?.enable(),
+      threadId: () => this.model?.id ?? "",
+    };
+    new Dropping({ zone: $("drop"), onFiles: (files) => this.attachments.add(files) });
+    setText($("drop-limits"), LIMITS);
+    const parts = { tray: $("tray"), button: $("attach"), input: $("files"), limits: $("attach-limits") };
+    return new Attachments({ ...parts, note: $("composer").querySelector("[data-note]"), page });
   }
 
   async start() {
@@ -108,7 +130,10 @@ class Chat {
     if (!fresh) {
       this.forgive();
       this.composer.show(threadId);
+      this.attachments.show(threadId);
     }
+    this.pictures.forget();
+    this.passages.forget();
     this.model = new Thread(threadId);
     this.inspector.show(this.model, fresh);
     this.said = "";
@@ -223,12 +248,18 @@ class Chat {
       this.complain(new Failure("There is no assistant yet. Make one in the admin, or through the API."), () => this.start());
       return;
     }
-    await this.delivery.send({ assistant, text, message: this.composed() });
+    const { resources, names } = this.attachments.enclosed();
+    const message = this.composed();
+    await this.attempt(async () => {
+      const known = this.model.id && !this.model.gone;
+      if (resources && known) await post(`/threads/${this.model.id}`, { tool_resources: resources });
+      await this.delivery.send({ assistant, text, message, resources, title: titleFrom(text || harmless(names[0] ?? "")) });
+    });
   }
 
   /** The message in the box, as the API wants it. */
   composed() {
-    return { role: "user", content: this.composer.text() };
+    return this.attachments.enclosed().message(this.composer.text(), this.picker.picked);
   }
 
   /** Whether a new run can begin in a thread, as far as the page knows. */
@@ -310,11 +341,7 @@ class Chat {
   }
 
   fileName(id) {
-    if (!this.names.has(id)) {
-      const name = get(`/files/${id}`).then((file) => file.filename, () => id);
-      this.names.set(id, name);
-    }
-    return this.names.get(id);
+    return describe(id).then((file) => (file ? harmless(file.filename) : id));
   }
 
   /** The time that clocks show, in milliseconds. */
@@ -323,7 +350,7 @@ class Chat {
   }
 
   openSource({ run, cite, number, from }) {
-    this.sources.open({ thread: this.model.threadOf(run), run, cite, number, from });
+    this.sources.open({ run, cite, number, from });
   }
 
   submitOutputs(run, outputs) {

@@ -44,6 +44,11 @@ export class Picker {
     return this.select.value;
   }
 
+  /** The assistant that is picked, as the API describes it. */
+  get picked() {
+    return this.assistants.get(this.choice);
+  }
+
   has(id) {
     return this.assistants.has(id);
   }

@@ -2,7 +2,11 @@
 // stands in the fragment of the address, which no server is told; it is shown to /v1 as a bearer key.
 
 import { Failure, failureOf, get, identity, showToken } from "./api.js";
+import { describe, harmless } from "./files.js";
+import { Glance } from "./glance.js";
 import { setText } from "./nodes.js";
+import { Passages } from "./passages.js";
+import { Pictures } from "./pictures.js";
 import { Sources } from "./sources.js";
 import { follow } from "./stream.js";
 import { TERMINAL, Thread, inWords } from "./thread.js";
@@ -31,10 +35,12 @@ class Shared {
   branches = { at: () => new Map() }; // a reader sees this version alone
 
   constructor() {
-    this.names = new Map(); // file id → promise of its name
     this.assistants = new Map();
     this.asked = new Set(); // ids of assistants
-    this.sources = new Sources($("panel"), { fileName: (id) => this.fileName(id) });
+    this.passages = new Passages({ modelOf: () => this.model });
+    this.sources = new Sources($("panel"), { passages: this.passages });
+    this.glance = new Glance({ passages: this.passages });
+    this.pictures = new Pictures();
     this.transcript = new Transcript({ scroller: $("scroller"), list: $("transcript"), pill: $("pill"), page: this });
     this.said = "";
     this.loaded = false;
@@ -56,6 +62,7 @@ class Shared {
     }
     showToken(token);
     this.model = new Thread(threadId);
+    this.passages.forget();
     this.transcript.show(this.model);
     await this.attempt(async () => {
       this.sharePath = `/threads/${threadId}/shares/${shareId}`;
@@ -181,8 +188,7 @@ class Shared {
   }
 
   fileName(id) {
-    if (!this.names.has(id)) this.names.set(id, get(`/files/${id}`).then((file) => file.filename, () => id));
-    return this.names.get(id);
+    return describe(id).then((file) => (file ? harmless(file.filename) : id));
   }
 
   now() {
@@ -194,7 +200,7 @@ class Shared {
   }
 
   openSource({ run, cite, number, from }) {
-    this.sources.open({ thread: this.model.threadOf?.(run) ?? this.model.id, run, cite, number, from });
+    this.sources.open({ run, cite, number, from });
   }
 
   // Drawing -------------------------------------------------------------------------------------------------------

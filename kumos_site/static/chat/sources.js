@@ -1,22 +1,13 @@
-// The source panel: which file a citation names and the passage the search found there.
+// The source panel: the file a citation names, the passage behind the statement, and what else was found there.
 
-import { CONTENT, get } from "./api.js";
+import { defused } from "./characters.js";
+import { addressOf, describe, harmless, mayDownload } from "./files.js";
 import { element } from "./nodes.js";
 
-const MARKER = /^【(\d+):(\d+)/;
-
-/** What the searches found in the cited file: first the passage the marker 【step:result†…】 points at, then the others. */
-function passagesOf(steps, cite) {
-  const results = steps.map((step) => (step.step_details.tool_calls ?? []).flatMap((call) => call.file_search?.results ?? []));
-  const [, step, result] = MARKER.exec(cite.text) ?? [];
-  const cited = results[step]?.[result];
-  return results.flat().filter((one) => one.file_id === cite.fileId).sort((one, other) => (other === cited) - (one === cited));
-}
-
 export class Sources {
-  constructor(panel, { fileName }) {
+  constructor(panel, { passages }) {
     this.panel = panel;
-    this.fileName = fileName;
+    this.passages = passages;
     this.title = panel.querySelector("h2");
     this.body = panel.querySelector(".panel-body");
     panel.querySelector(".panel-close").addEventListener("click", () => this.close());
@@ -27,38 +18,47 @@ export class Sources {
     });
   }
 
-  /** Asks the run's searches for the text they found: the page may not know its steps yet. `from` gets the focus back. */
-  async open({ thread, run, cite, number, from }) {
+  /** Asks what the run's searches found: the page may not know its steps yet. `from` gets the focus back. */
+  async open({ run, cite, number, from }) {
     this.from = from;
     this.asked = cite;
     this.panel.hidden = false;
-    this.title.textContent = await this.fileName(cite.fileId);
+    this.title.textContent = `Source ${number}`;
     this.body.replaceChildren(element("p", { className: "quiet" }, "Looking up the passage…"));
     this.title.focus();
-    try {
-      const steps = await get(`/threads/${thread}/runs/${run}/steps?order=asc&limit=100&${CONTENT}`);
-      if (this.asked === cite) this.show(steps.data, cite, number);
-    } catch (failure) {
-      this.body.replaceChildren(element("p", {}, `The passage cannot be shown: ${failure.message}`));
-    }
+    const [file, found] = await Promise.allSettled([describe(cite.fileId), this.passages.of(run)]);
+    if (this.asked !== cite) return;
+    if (found.status === "rejected") this.say(`The passage cannot be shown: ${found.reason.message}`);
+    else this.show(found.value, cite, file.value, number);
   }
 
-  show(steps, cite, number) {
-    const passages = passagesOf(steps, cite);
-    if (passages.length === 0) {
-      this.body.replaceChildren(element("p", { className: "quiet" }, "The passage is no longer kept."));
-      return;
-    }
-    const [first, ...others] = passages.map((passage) => this.passage(passage));
-    const nodes = [element("p", { className: "quiet" }, `Source ${number}: the passage behind this statement`), first];
-    if (others.length) nodes.push(element("h3", {}, "Also found in this file"), ...others);
+  say(...content) {
+    this.body.replaceChildren(element("p", { className: "quiet" }, ...content));
+  }
+
+  show(found, cite, file, number) {
+    const own = found.all().filter((passage) => passage.fileId === cite.fileId);
+    const cited = found.cited(cite);
+    const name = file?.filename || own[0]?.fileName;
+    if (name) this.title.textContent = harmless(name, 120);
+    const nodes = [];
+    if (file && mayDownload()) nodes.push(element("p", {}, element("a", { href: addressOf(cite.fileId), download: "" }, "Download the file")));
+    else if (file === null) nodes.push(element("p", { className: "quiet" }, "The file itself was deleted."));
+    if (cited) nodes.push(element("p", { className: "quiet" }, `Source ${number}: the passage behind this statement`), this.passage(cited));
+    else nodes.push(element("p", { className: "gone" }, "The passage behind this statement is no longer kept."));
+    const others = own.filter((passage) => passage !== cited);
+    if (others.length) nodes.push(element("h3", {}, "Also found in this file"), ...others.map((passage) => this.passage(passage)));
     this.body.replaceChildren(...nodes);
+    this.body.scrollTop = 0;
   }
 
-  passage(result) {
-    const text = (result.content ?? []).map((part) => part.text).join("\n");
-    const score = element("figcaption", {}, `Score ${result.score.toFixed(2)}`);
-    return element("figure", {}, element("blockquote", {}, text), score);
+  passage({ text, score }) {
+    const words = text || "Its text is no longer kept.";
+    return element("figure", {}, element("blockquote", {}, defused(words)), element("figcaption", {}, `Score ${score.toFixed(2)}`));
+  }
+
+  isOpen() {
+    return !this.panel.hidden;
   }
 
   isOpen() {

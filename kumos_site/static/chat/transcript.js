@@ -1,8 +1,9 @@
 // The transcript: a Thread as list items. Draws at most once per frame, touches only what changed since the last time,
 // and follows the end only while the reader is there.
 
-import { Card } from "./cards.js";
+import { Cards } from "./cards.js";
 import { Editor } from "./editing.js";
+import { Enclosures, madeFiles, partNode } from "./enclosures.js";
 import { AnswerFoot, QuestionFoot } from "./foot.js";
 import { element, setText, withCode } from "./nodes.js";
 import { Problem } from "./problems.js";
@@ -12,14 +13,16 @@ import { TERMINAL, inWords } from "./thread.js";
 const NEAR = 32; // pixels from the end that still count as the end
 
 function textOf(message) {
-  return message.content.map((part) => part.text?.value ?? part.refusal ?? "").join("\n");
+  const texts = message.content.filter((part) => part.type === "text" || part.type === "refusal");
+  return texts.map((part) => part.text?.value ?? part.refusal ?? "").join("\n");
 }
 
 class Question {
   constructor(page) {
     this.page = page;
     this.body = element("div", { className: "bubble" });
-    this.article = element("article", { "aria-label": "You" }, this.body);
+    this.enclosures = new Enclosures(page.pictures);
+    this.article = element("article", { "aria-label": "You" }, this.enclosures.element, this.body);
     this.foot = page.readOnly ? null : new QuestionFoot(page, () => this.edit());
     if (this.foot) this.article.append(this.foot.element);
     this.element = element("li", { className: "question" }, this.article);
@@ -27,7 +30,10 @@ class Question {
 
   update({ message }) {
     this.message = message;
-    setText(this.body, textOf(message));
+    const text = textOf(message);
+    setText(this.body, text);
+    this.body.hidden = text === "" && message.content.length > 0;
+    this.enclosures.update(message);
     this.element.dataset.message = message.id; // data-message, -step, -run: what an event changed (inspector.js)
   }
 
@@ -97,7 +103,7 @@ class Answer {
     setText(this.name, this.writer(turn) || "Assistant");
     const asks = run?.status === "requires_action" && !this.page.readOnly;
     this.waiting = asks ? run.required_action.submit_tool_outputs.tool_calls : [];
-    const nodes = parts.flatMap((part) => (part.step ? this.cards(part.step) : this.text(part.message, run)));
+    const nodes = parts.flatMap((part) => (part.step ? [this.cards(part.step)] : this.text(part.message, run)));
     nodes.forEach((node, index) => {
       if (this.parts.childNodes[index] !== node) this.parts.insertBefore(node, this.parts.childNodes[index] ?? null);
     });
@@ -114,31 +120,42 @@ class Answer {
   }
 
   cards(step) {
-    return step.step_details.tool_calls.map((call, index) => {
-      const key = `${step.id}.${index}`;
-      const card = this.view(key, () => new Card(call));
-      card.element.dataset.step = step.id;
-      card.update(call, step, this.waiting.some((other) => other.id === call.id), this.form);
-      return card.element;
-    });
+    const cards = this.view(step.id, () => new Cards(this.page));
+    cards.update(step, (call) => this.waiting.some((other) => other.id === call.id), this.form);
+    cards.element.dataset.step = step.id;
+    return cards.element;
   }
 
   text(message, run) {
     const growing = message.status === "in_progress";
     const over = !run || TERMINAL.has(run.status);
     const nodes = message.content.map((part, index) => {
+      if (part.type !== "text" && part.type !== "refusal") return this.picture(part, `${message.id}.${index}`);
       const prose = this.view(`${message.id}.${index}`, () => new Prose({ chip: (cite) => this.chip(cite) }));
       prose.update(part.text?.value ?? part.refusal ?? "", part.text?.annotations ?? [], growing);
       prose.element.dataset.message = message.id;
       prose.element.classList.toggle("growing", growing && !over);
       return prose.element;
     });
+    const made = madeFiles(message);
+    if (made.length) {
+      const files = () => ({ element: element("div", { className: "made" }), ids: 0 });
+      const view = this.view(`${message.id}.files`, files);
+      made.slice(view.ids).forEach((chip) => view.element.append(chip()));
+      view.ids = made.length;
+      nodes.push(view.element);
+    }
     if (message.incomplete_details?.reason === "run_failed" && !over) {
       const note = "interrupted, beginning again…";
       const line = () => ({ element: element("p", { className: "state", "data-state": "incomplete" }, note) });
       nodes.push(this.view(`${message.id}.note`, line).element);
     }
     return nodes;
+  }
+
+  picture(part, key) {
+    const what = `Picture from ${this.name.textContent}`;
+    return this.view(key, () => ({ element: element("div", {}, partNode(part, this.page.pictures, what) ?? "") })).element;
   }
 
   view(key, make) {
@@ -168,7 +185,8 @@ class Answer {
       event.preventDefault();
       this.open(cite, chip);
     });
-    this.page.fileName(cite.fileId).then((name) => (chip.title = name));
+    this.page.fileName(cite.fileId).then((name) => chip.setAttribute("aria-label", `Source ${number}: ${name}`));
+    this.page.glance.watch(chip, () => this.source(cite));
     return chip;
   }
 
@@ -182,9 +200,12 @@ class Answer {
     this.page.fileName(cite.fileId).then((text) => setText(name, text));
   }
 
+  source(cite) {
+    return { run: this.turn.run?.id ?? this.turn.key, cite, number: this.numbers.get(cite.fileId) };
+  }
+
   open(cite, from) {
-    const run = this.turn.run?.id ?? this.turn.key;
-    this.page.openSource({ run, cite, number: this.numbers.get(cite.fileId), from });
+    this.page.openSource({ ...this.source(cite), from });
   }
 
   async submit(event) {
@@ -199,14 +220,16 @@ class Answer {
 
   tick(now) {
     for (const { key, step } of this.turn?.parts ?? []) {
-      if (!step) continue;
-      step.step_details.tool_calls.forEach((_, index) => this.views.get(`${key}.${index}`)?.tick(step, now));
+      if (step) this.views.get(key)?.tick(step, now);
     }
   }
 }
 
 export class Transcript {
-  /** `page` answers for what lies outside: names, files, sources, outputs, versions, the time; `readOnly` where its reader may do nothing. */
+  /**
+   * `page` answers for what lies outside: names, files, sources, pictures, passages, outputs, versions, the time;
+   * `readOnly` where its reader may do nothing.
+   */
   constructor({ scroller, list, pill, page }) {
     Object.assign(this, { scroller, list, pill, page, log: list.closest("[role=log]") }); // a list with another role is none
     this.views = new Map();

@@ -37,7 +37,7 @@ def person(browser: Browser, server: KumosProcess) -> StorageState:
     """Cookies of somebody who came through the one-time link."""
     context = browser.new_context()
     page = context.new_page()
-    page.goto(server.login_url)
+    page.goto(server.login_url, timeout=PATIENCE)
     expect(page).to_have_url(re.compile("/chat/"))
     state = context.storage_state()
     context.close()
@@ -77,7 +77,11 @@ def page(
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on(
         "request",
-        lambda request: complaints.append(request.url) if not request.url.startswith((server.url, "data:")) else None,
+        lambda request: (
+            None
+            if request.url.startswith((server.url, "data:", f"blob:{server.url}"))
+            else complaints.append(request.url)
+        ),
     )
     yield page
     context.close()
