@@ -206,8 +206,8 @@ class Chat {
   }
 
   async load(model) {
-    await this.loadNewest(model);
-    const runs = (await get(`/threads/${model.id}/runs?limit=100`)).data.reverse();
+    const [page] = await Promise.all([get(`/threads/${model.id}/runs?limit=100`), this.loadNewest(model)]);
+    const runs = page.data.reverse();
     runs.forEach((run) => model.offerRun(run));
     if (model === this.model) this.loaded = true;
     this.changed();
