@@ -23,30 +23,36 @@ export class Actions {
     ]);
   }
 
-  /** The list shows the new title at once, and the old one again where the server would not have it. */
-  rename(thread, title) {
-    this.page.threadChanged({ ...thread, metadata: { ...thread.metadata, title } });
+  /**
+   * The list shows the new title at once, and the old one again where the server would not have it. `versions` are the
+   * threads that stand in one row with it.
+   */
+  rename(thread, title, versions = [thread]) {
+    for (const one of versions) this.page.threadChanged({ ...one, metadata: { ...one.metadata, title } });
     return this.page.attempt(async () => {
       try {
-        this.page.threadChanged(await post(`/threads/${thread.id}`, { metadata: { title } }));
+        for (const one of versions) this.page.threadChanged(await post(`/threads/${one.id}`, { metadata: { title } }));
       } catch (failure) {
-        this.page.threadChanged(thread);
+        versions.forEach((one) => this.page.threadChanged(one));
         throw failure;
       }
     });
   }
 
-  /** True once the thread is gone, whoever deleted it. */
-  async remove(thread) {
-    const text = `“${titleOf(thread)}” and everything said in it will be gone, for all clients. This cannot be undone.`;
+  /** True once the thread is gone, and its versions with it, whoever deleted them. */
+  async remove(thread, versions = [thread]) {
+    const all = versions.length > 1 ? ` in all ${versions.length} versions` : "";
+    const text = `“${titleOf(thread)}” and everything said in it${all} will be gone, for all clients. This cannot be undone.`;
     if (!(await confirm({ title: "Delete this thread?", text, action: "Delete" }))) return false;
     let gone = false;
     await this.page.attempt(async () => {
-      await remove(`/threads/${thread.id}`).catch((failure) => {
-        if (failure.status !== 404) throw failure;
-      });
+      for (const one of versions) {
+        await remove(`/threads/${one.id}`).catch((failure) => {
+          if (failure.status !== 404) throw failure;
+        });
+        this.page.threadGone(one.id);
+      }
       gone = true;
-      this.page.threadGone(thread.id);
     });
     return gone;
   }

@@ -53,7 +53,7 @@ class Chat {
     const rest = [document.querySelector(".skip"), document.querySelector(".main"), $("panel")];
     this.drawer = new Drawer({ sidebar: $("sidebar"), button: $("menu"), fold: $("fold"), veil: $("veil"), rest });
     this.actions = new Actions(this);
-    this.titles = new Titles({ onTitle: (thread) => this.threadChanged(thread) });
+    this.titles = new Titles({ onTitle: (thread) => this.threadChanged(thread), versionsOf: (id) => this.sidebar.versionsOf(id) });
     const list = { home: HOME, actions: this.actions, page: this };
     this.sidebar = new Sidebar({ list: $("threads"), more: $("more"), ...list });
     const lists = [$("threads"), $("more")];
@@ -315,7 +315,7 @@ class Chat {
   renameOpen() {
     const thread = this.openThread();
     if (!thread || this.model.gone) return;
-    rename($("title"), { title: titleOf(thread), save: (title) => this.actions.rename(thread, title) });
+    rename($("title"), { title: titleOf(thread), save: (title) => this.actions.rename(thread, title, this.sidebar.versionsOf(thread.id)) });
   }
 
   openThread() {

@@ -24,8 +24,9 @@ class Row {
     this.element = element("li", { className: "row" }, this.link, this.button);
   }
 
-  update({ thread, title, note, active, open }) {
+  update({ thread, versions = [thread], title, note, active, open }) {
     this.thread = thread;
+    this.versions = versions;
     const words = titleOf(thread);
     if (title) this.title.replaceChildren(...title);
     else setText(this.title, words);
@@ -97,14 +98,14 @@ export class Rows {
 
   rename(row) {
     if (row.link.hidden) return;
-    rename(row.link, { title: titleOf(row.thread), save: (title) => this.actions.rename(row.thread, title) });
+    rename(row.link, { title: titleOf(row.thread), save: (title) => this.actions.rename(row.thread, title, row.versions) });
   }
 
   async remove(row) {
     const links = this.links();
     const at = links.indexOf(row.link);
     const next = links[at + 1] ?? links[at - 1];
-    if (await this.actions.remove(row.thread)) next?.focus();
+    if (await this.actions.remove(row.thread, row.versions)) next?.focus();
     else row.link.focus();
   }
 

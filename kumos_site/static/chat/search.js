@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { element, setText } from "./nodes.js";
 import { Rows } from "./rows.js";
+import { conversations } from "./sidebar.js";
 import { isForPeople, titleOf } from "./titles.js";
 
 const PAUSE_MS = 150; // between the last key and the question
@@ -128,14 +129,15 @@ export class Search {
   }
 
   shown() {
-    return this.threads.filter(isForPeople);
+    return conversations(this.threads.filter(isForPeople), this.page.sidebar.open);
   }
 
   draw() {
     const words = wordsOf(this.asked);
     const { active, open } = this.page.sidebar;
-    const entries = this.shown().map((thread) => ({
+    const entries = this.shown().map(({ thread, versions }) => ({
       thread,
+      versions,
       title: marked(titleOf(thread), words),
       note: thread.match?.message_id ? marked(tidy(thread.match.snippet), words) : null,
       active: active.has(thread.id),
@@ -155,7 +157,7 @@ export class Search {
       event.preventDefault();
       if (this.box.value.trim() !== this.asked) await this.ask();
       const [first] = this.asked ? this.shown() : [];
-      if (first) this.page.open(first.id);
+      if (first) this.page.open(first.thread.id);
     }
   }
 

@@ -3,7 +3,7 @@
 
 import { get } from "./api.js";
 import { Rows } from "./rows.js";
-import { isForPeople } from "./titles.js";
+import { isForPeople, titleOf } from "./titles.js";
 
 const PAGE = 40;
 const WATCHED = 30; // newest threads that may have a dot
@@ -31,6 +31,15 @@ function familyOf(thread) {
 function isAfter(thread, last) {
   if (thread.created_at !== last.created_at) return thread.created_at < last.created_at;
   return thread.id < last.id;
+}
+
+/**
+ * A family of forks under one title is one conversation in versions, and one row, where its newest version stands; it
+ * leads to the open one, else to the newest. A fork with a title of its own is a conversation of its own.
+ */
+export function conversations(threads, open) {
+  const found = Map.groupBy(threads, (thread) => `${familyOf(thread)} ${titleOf(thread)}`);
+  return [...found.values()].map((versions) => ({ thread: versions.find(({ id }) => id === open) ?? versions[0], versions }));
 }
 
 export class Sidebar {
@@ -114,22 +123,22 @@ export class Sidebar {
     this.draw();
   }
 
+  versionsOf(threadId) {
+    return conversations(this.shown(), this.open).find(({ versions }) => versions.some(({ id }) => id === threadId))?.versions;
+  }
+
   shown() {
     return this.threads.filter(isForPeople);
   }
 
-  /** A family of forks is one entry, where its newest member stands; it leads to the open one, else to the newest. */
-  entries() {
-    const families = Map.groupBy(this.shown(), familyOf);
-    return [...families.values()].map((members) => {
-      const open = members.find((thread) => thread.id === this.open);
-      const active = members.some((thread) => this.active.has(thread.id));
-      return { thread: open ?? members[0], active, open: open !== undefined, day: dayOf(members[0].created_at) };
-    });
-  }
-
   draw() {
-    const days = Map.groupBy(this.entries(), ({ day }) => day);
+    const entries = conversations(this.shown(), this.open).map(({ thread, versions }) => ({
+      thread,
+      versions,
+      active: versions.some(({ id }) => this.active.has(id)),
+      open: thread.id === this.open,
+    }));
+    const days = Map.groupBy(entries, ({ versions }) => dayOf(versions[0].created_at)); // where the newest stands
     this.rows.draw([...days].map(([name, some]) => ({ name, entries: some })));
     this.page.search?.draw();
     this.watch();

@@ -50,9 +50,9 @@ function textOf(message) {
 }
 
 export class Titles {
-  /** `onTitle(thread)` hears of a thread that got its title. */
-  constructor({ onTitle }) {
-    this.onTitle = onTitle;
+  /** `onTitle(thread)` hears of a thread that got its title; `versionsOf(id)` are those that are called as it is. */
+  constructor({ onTitle, versionsOf }) {
+    Object.assign(this, { onTitle, versionsOf });
     this.owed = new Map(Object.entries(JSON.parse(sessionStorage.getItem(OWED) ?? "{}")));
     this.swept = new Set();
   }
@@ -103,7 +103,8 @@ export class Titles {
       if (!(await this.isCalled(threadId, title))) return; // somebody renamed it
       const better = await this.ask(threadId, run.assistant_id);
       if (!better || !(await this.isCalled(threadId, title))) return;
-      this.onTitle(await post(`/threads/${threadId}`, { metadata: { title: better } }));
+      const versions = this.versionsOf(threadId)?.map(({ id }) => id) ?? []; // forked before there was an answer
+      for (const id of new Set([threadId, ...versions])) this.onTitle(await post(`/threads/${id}`, { metadata: { title: better } }));
     } catch {
       // The beginning of the question is a title, too.
     }

@@ -292,6 +292,32 @@ def test_what_other_clients_do_shows(page: Page, api: Api, plain: str) -> None:
     assert len(api.answers(thread_of(page))) == 1
 
 
+def test_versions_of_a_conversation_are_one_row(page: Page, api: Api) -> None:
+    first = make(api, "Lynx", "one")
+    second = api.post(f"/threads/{first}/fork", {})["id"]
+    other = api.post(f"/threads/{first}/fork", {"metadata": {"title": "Another lynx"}})["id"]
+    page.goto("/chat/")
+    expect(link(page, second)).to_be_visible()
+    expect(link(page, other)).to_be_visible()
+    expect(link(page, first)).to_have_count(0)
+    page.goto(f"/chat/{first}")  # the row is that of the version that is open
+    expect(link(page, first)).to_have_attribute("aria-current", "page")
+    expect(link(page, second)).to_have_count(0)
+    head(page).click()
+    page.keyboard.type("Bobcat")
+    page.keyboard.press("Enter")
+    expect(link(page, first)).to_have_text(re.compile("^Bobcat"))
+    expect(link(page, second)).to_have_count(0)
+    link(page, first).focus()
+    page.keyboard.press("Delete")
+    dialog = page.get_by_role("alertdialog")
+    expect(dialog).to_contain_text("in all 2 versions")
+    dialog.get_by_role("button", name="Delete").click()
+    expect(page).to_have_url(re.compile("/chat/$"))
+    expect(link(page, other)).to_be_visible()
+    assert [api.http.get(f"/threads/{one}").status_code for one in (first, second, other)] == [404, 404, 200]
+
+
 def test_a_rename_that_fails_is_taken_back_and_may_be_tried_again(page: Page, api: Api, excused: list[str]) -> None:
     thread = make(api, "Before")
     page.goto(f"/chat/{thread}")
