@@ -3,7 +3,7 @@
 
 import { get } from "./api.js";
 import { Rows } from "./rows.js";
-import { isForPeople, titleOf } from "./titles.js";
+import { isForPeople } from "./titles.js";
 
 const PAGE = 40;
 const WATCHED = 30; // newest threads that may have a dot
@@ -38,7 +38,7 @@ function isAfter(thread, last) {
  * leads to the open one, else to the newest. A fork with a title of its own is a conversation of its own.
  */
 export function conversations(threads, open) {
-  const found = Map.groupBy(threads, (thread) => `${familyOf(thread)} ${titleOf(thread)}`);
+  const found = Map.groupBy(threads, (thread) => `${familyOf(thread)} ${thread.metadata?.title ?? ""}`);
   return [...found.values()].map((versions) => ({ thread: versions.find(({ id }) => id === open) ?? versions[0], versions }));
 }
 
