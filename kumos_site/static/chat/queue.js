@@ -97,8 +97,9 @@ export class Queue {
     } finally {
       this.sending.delete(thread);
     }
+    if (thread !== this.thread) return; // another thread's rest is told of once more
     if (again) setTimeout(() => this.drain(thread), AGAIN_MS);
-    if (thread === this.thread) this.page.changed();
+    this.page.changed();
   }
 
   async sendFirst(thread) {

@@ -77,6 +77,19 @@ def test_send_now_stops_the_answer_and_sends(page: Page, api: Api, plain: str) -
     assert len(api.get(f"/threads/{thread_of(page)}/runs")["data"]) == 3
 
 
+def test_what_waits_is_sent_while_another_thread_is_open(page: Page, api: Api, plain: str) -> None:
+    open_new(page, plain)
+    ask(page, "!slow 20 !long 60")
+    wait_for_words(page, 5)
+    thread = thread_of(page)
+    ask(page, "!fast !echo later")
+    expect(waiting(page)).to_have_count(1)
+    with page.expect_response(lambda one: one.url.endswith(f"{thread}/runs") and one.request.method == "POST"):
+        page.get_by_role("link", name="New chat").click()
+        expect(waiting(page)).to_have_count(0)
+    assert asked(api, thread) == ["!slow 20 !long 60", "!fast !echo later"]
+
+
 def test_a_run_of_somebody_else_makes_a_message_wait_and_is_never_an_error(
     page: Page, api: Api, plain: str, excused: list[str]
 ) -> None:
