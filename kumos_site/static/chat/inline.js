@@ -4,7 +4,9 @@ import { described, spans } from "./markup.js";
 import { mendedLine } from "./mend.js";
 import { patch } from "./tree.js";
 
-const UNSURE = /[*_~`[$\\<【]/; // what may still be the beginning of something
+// What may still be the beginning of something; a dollar may until the next one, the end of its line, or 400 characters.
+const UNSURE = /`|~(?!\s)|\\[([]|\$\$|\*(?!\s)|(?<![\p{L}\p{N}])_(?!\s)|\[(?![^\]\n]*\][^(])|<(?!\s|\S*\s)/u;
+const DOLLAR = /\$(?!\s)[^$\n]{0,400}$/;
 const STEP = 160; // characters that make it worth the while to look for such a place
 
 /** The last place before `limit` where nothing is open, as `{ at, token, cut }`: token number, characters of it; or null. */
@@ -17,7 +19,7 @@ function restingPlace(tokens, limit) {
       const raw = token.raw.slice(0, Math.max(0, limit - at));
       const cut = /[^\s]\s(?=\S*$)/.exec(raw)?.index;
       if (cut !== undefined && cut + 2 < raw.length) place = { at: at + cut + 2, token: index, cut: cut + 2 };
-    }
+    } else if (token.type === "escape" && /[([]/.test(token.text)) break; // a formula, perhaps
     at += token.raw.length;
     if (at > limit) break;
   }
@@ -49,7 +51,7 @@ export class Inline {
     const tokens = spans(mended.text);
     if (open) unlinkLast(tokens);
     patch(this.host, this.views, this.after(tokens), this.reader, this.count);
-    if (open && rest.length > STEP) this.rest(tokens, mended.closed);
+    if (open && rest.length > STEP) this.rest(tokens, mended.closed, rest.search(DOLLAR));
   }
 
   /** The descriptions of `tokens`, the first joined to the text that is finished. */
@@ -61,8 +63,8 @@ export class Inline {
     return nodes;
   }
 
-  rest(tokens, limit) {
-    const place = restingPlace(tokens, limit);
+  rest(tokens, closed, dollar) {
+    const place = restingPlace(tokens, dollar < 0 ? closed : Math.min(closed, dollar));
     if (!place) return;
     const last = tokens[place.token];
     const before = this.after([...tokens.slice(0, place.token), { ...last, raw: last.raw.slice(0, place.cut) }]);

@@ -10,6 +10,11 @@ async () => {
     const copy = element.cloneNode(true);
     copy.normalize();
     copy.querySelectorAll(".maths").forEach((formula) => formula.replaceChildren()); // drawn when Temml is here
+    for (const node of copy.querySelectorAll("*")) {
+      const attributes = [...node.attributes].sort((one, other) => (one.name < other.name ? -1 : 1)); // no order counts
+      attributes.forEach(({ name }) => node.removeAttribute(name));
+      attributes.forEach(({ name, value }) => node.setAttribute(name, value));
+    }
     return copy.innerHTML;
   }
 

@@ -125,6 +125,8 @@ class Writer:
                 lambda: f"[1]: https://example.org/{self.random.randint(0, 9)} 'words'",
                 lambda: f"    indented {self.words()}\n\n    more",
                 lambda: f"```\nleft open {self.words()}",
+                lambda: " ".join(self.one(self.words, self.span)().replace("\n", " ") for _ in range(40)),
+                lambda: " ".join(f"{self.words()} ${self.formula()}$, $5 {self.words()}" for _ in range(12)),
             )()
         )
 
