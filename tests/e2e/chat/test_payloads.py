@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 
 from tests.e2e.chat.browsing import Api
 from tests.e2e.chat.payloads import PAYLOADS
@@ -61,7 +61,12 @@ STREAM = """(payloads) => {
 @pytest.fixture
 def watched(page: Page, complaints: list[str]) -> Page:
     """Dialogs, windows and downloads are complaints too; requests to elsewhere are in any case."""
-    page.on("dialog", lambda dialog: (complaints.append(f"dialog {dialog.message}"), dialog.dismiss()))
+
+    def refuse(dialog: Dialog) -> None:
+        complaints.append(f"dialog {dialog.message}")
+        dialog.dismiss()
+
+    page.on("dialog", refuse)
     page.on("download", lambda download: complaints.append(f"download {download.url}"))
     page.context.on("page", lambda other: complaints.append(f"window {other.url}"))
     return page
