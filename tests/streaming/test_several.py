@@ -146,6 +146,7 @@ def test_p8_events_between_asking_and_listening_are_not_lost(
             while batch := await anext(batches):
                 assert isinstance(batch, list)
                 seen += [(entry.thread_id, entry.seq) for entry in batch]
+            assert seen == [(threads[0].pk, 1), (threads[0].pk, 2)], "what is there already waits for no bell"
             for thread in threads:
                 await in_thread(partial(append, thread, drafts(1)))
             async with asyncio.timeout(PATIENCE_SECONDS):
