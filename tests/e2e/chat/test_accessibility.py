@@ -64,7 +64,7 @@ def answered(page: Page, api: Api, assistant: str) -> None:
     api.recorded(thread, api.ask(thread, assistant, RICH))
     api.recorded(thread, api.ask(thread, assistant, f"!fast {QUESTION}"))
     page.goto(f"/chat/{thread}")
-    page.locator("details.card summary").click()
+    page.locator("details.card > summary").first.click()
     page.locator(".prose .chip").last.click()
     expect(page.locator("#panel blockquote").first).to_be_visible()
 
@@ -103,7 +103,7 @@ HEAR = """() => {
 def test_a_screen_reader_hears_the_boundaries_and_no_words(page: Page, searcher: str) -> None:
     open_new(page, searcher)
     live: Any = page.locator("[aria-live]:not([aria-live=off]), [role=status], [role=alert]")
-    expect(live).to_have_count(2)  # the line that speaks, and the place for problems
+    expect(live).to_have_count(3)  # the line that speaks, how much a search found, and the place for problems
     expect(page.get_by_role("log")).to_have_attribute("aria-live", "off")
     page.evaluate(HEAR)
     ask(page, QUESTION)
