@@ -44,7 +44,7 @@ export class Delivery {
     const { page } = this;
     job.key ??= newKey();
     page.forgive();
-    page.inspector?.replay.leave(); // what is asked now is asked of the present
+    page.inspector?.leave(); // what is asked now is asked of the present
     page.composer.setSending(true);
     let done = false;
     try {

@@ -1,11 +1,11 @@
-// The event inspector beside the chat: a panel with the tabs Events, Steps and Context, its button, and what ties an
+// The event inspector beside the chat: a panel with the tabs Events, Steps and Context, and what ties an
 // event to the part of the transcript that it changed. The pieces are modules of their own; this one joins them.
 
 import { Context } from "./context.js";
 import { EventDetail } from "./eventdetail.js";
 import { EventLog, readLog } from "./events.js";
 import { EventList, sizeInWords } from "./eventlist.js";
-import { drawing, element, setText } from "./nodes.js";
+import { element, setText } from "./nodes.js";
 import { Plug } from "./plug.js";
 import { Replay } from "./replay.js";
 import { Spans } from "./spans.js";
@@ -13,7 +13,6 @@ import { TERMINAL } from "./thread.js";
 import { Timeline } from "./timeline.js";
 
 const OPEN = "kumos.inspector";
-const SIGN = "M2 3.5h6M2 8h12M5 12.5h9";
 const TABS = { events: "Events", steps: "Steps", context: "Context" };
 const FAMILIES = { message: "Messages", step: "Steps", run: "Runs" };
 const REDRAW_MS = 250;
@@ -42,13 +41,11 @@ export class Inspector {
     });
     this.build();
     this.listen();
-    if (localStorage.getItem(OPEN) === "open" && !SHEET.matches) this.open({ focus: false });
   }
 
   // Building ------------------------------------------------------------------------------------------------------
 
   build() {
-    this.button.append(drawing("sign", SIGN));
     const close = element("button", { type: "button", className: "icon", "aria-label": "Close the inspector" }, "✕");
     close.addEventListener("click", () => this.close());
     this.tabs = Object.entries(TABS).map(([name, words]) => this.makeTab(name, words));
@@ -104,7 +101,6 @@ export class Inspector {
   }
 
   listen() {
-    this.button.addEventListener("click", () => this.toggle());
     this.panel.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || event.isComposing) return;
       event.preventDefault();
@@ -122,9 +118,9 @@ export class Inspector {
     return !this.panel.hidden;
   }
 
-  toggle() {
+  toggle(how) {
     if (this.isOpen) this.close();
-    else this.open();
+    else this.open(how);
   }
 
   open({ focus = true } = {}) {

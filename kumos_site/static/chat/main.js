@@ -12,7 +12,7 @@ import { Drawer } from "./drawer.js";
 import { Dropping } from "./dropping.js";
 import { LIMITS, describe, harmless } from "./files.js";
 import { Glance } from "./glance.js";
-import { Inspector } from "./inspector.js";
+import { Inspection } from "./inspection.js";
 import { Line } from "./line.js";
 import { element, setText } from "./nodes.js";
 import { Passages } from "./passages.js";
@@ -21,7 +21,6 @@ import { Picker } from "./picker.js";
 import { Queue } from "./queue.js";
 import { rename } from "./rename.js";
 import { Search } from "./search.js";
-import { ShareDialog } from "./share.js";
 import { Shortcuts, tableOf } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
 import { Sources } from "./sources.js";
@@ -65,8 +64,7 @@ class Chat {
     const face = { description: $("description"), title: $("empty-title"), text: $("empty-text"), starters: $("starters") };
     this.picker = new Picker({ select: $("assistant"), ...face, onStart });
     offerThemes($("themes"));
-    this.inspector = new Inspector({ panel: $("inspector"), button: $("inspect"), bar: $("replay"), page: this });
-    this.shares = new ShareDialog({ button: $("share"), thread: () => this.model.id });
+    this.inspector = new Inspection({ panel: $("inspector"), button: $("inspect"), bar: $("replay"), page: this });
     this.shortcuts = new Shortcuts(tableOf(this));
     this.listen();
   }
@@ -76,6 +74,7 @@ class Chat {
       event.preventDefault();
       this.newChat();
     });
+    $("share").addEventListener("click", () => this.share());
     $("earlier").addEventListener("click", () => this.attempt(() => this.loadEarlier()));
     $("keys").addEventListener("click", () => this.shortcuts.show());
     $("title").addEventListener("click", () => this.renameOpen());
@@ -276,6 +275,13 @@ class Chat {
     return this.delivery.stop();
   }
 
+  /** Links for people without a login; few ask for them, so what makes them is fetched then. */
+  async share() {
+    const { ShareDialog } = await import("./share.js");
+    this.shares ??= new ShareDialog(() => this.model.id);
+    this.shares.show();
+  }
+
   // What the list of threads tells and asks for -------------------------------------------------------------------
 
   threadChanged(thread) {
@@ -346,7 +352,7 @@ class Chat {
 
   /** The time that clocks show, in milliseconds. */
   now() {
-    return this.inspector.replay.active ? this.inspector.replay.now() : Date.now();
+    return this.inspector.now();
   }
 
   openSource({ run, cite, number, from }) {

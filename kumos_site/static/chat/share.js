@@ -54,9 +54,8 @@ function choice(name, value, title, words, checked) {
 
 export class ShareDialog {
   /** `thread()` is the id of the thread that is open. */
-  constructor({ button, thread }) {
+  constructor(thread) {
     this.thread = thread;
-    button.addEventListener("click", () => this.show());
   }
 
   show() {

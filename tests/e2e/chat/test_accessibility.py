@@ -108,7 +108,7 @@ def test_a_screen_reader_hears_the_boundaries_and_no_words(page: Page, searcher:
     page.evaluate(HEAR)
     ask(page, QUESTION)
     wait_for_end(page)
-    page.wait_for_function("window.heard.length >= 3")
+    page.wait_for_function("() => window.heard.length >= 3")
     heard = page.evaluate("window.heard")
     assert heard[0] == "The assistant is answering."
     assert re.search("[Ss]earch", heard[1])

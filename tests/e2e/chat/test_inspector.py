@@ -98,7 +98,7 @@ def test_a_run_of_an_api_client_is_listed_event_by_event_and_tied_to_what_it_dre
 
     events.press("Home")
     expect_detail(page, story[0])
-    page.locator("details.card summary").click()
+    page.locator("details.card > summary").first.click()
     last_of_step = [frame for frame in story if frame.name.startswith("thread.run.step.")][2:]
     completed = next(frame for frame in last_of_step if frame.name == "thread.run.step.completed")
     expect_detail(page, completed)
