@@ -4,6 +4,7 @@
 import { Actions } from "./actions.js";
 import { Failure, failureOf, get, post } from "./api.js";
 import { offerThemes } from "./appearance.js";
+import { Announcer } from "./announcer.js";
 import { Attachments } from "./attachments.js";
 import { Branches } from "./branches.js";
 import { Composer } from "./composer.js";
@@ -24,7 +25,7 @@ import { Search } from "./search.js";
 import { Shortcuts, tableOf } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
 import { Sources } from "./sources.js";
-import { TERMINAL, Thread, inWords } from "./thread.js";
+import { Thread } from "./thread.js";
 import { Timing } from "./timing.js";
 import { Titles, titleFrom, titleOf } from "./titles.js";
 import { Transcript } from "./transcript.js";
@@ -63,6 +64,7 @@ class Chat {
     };
     const face = { description: $("description"), title: $("empty-title"), text: $("empty-text"), starters: $("starters") };
     this.picker = new Picker({ select: $("assistant"), ...face, onStart });
+    this.announcer = new Announcer($("status"));
     offerThemes($("themes"));
     this.inspector = new Inspection({ panel: $("inspector"), button: $("inspect"), bar: $("replay"), page: this });
     this.shortcuts = new Shortcuts(tableOf(this));
@@ -135,7 +137,7 @@ class Chat {
     this.passages.forget();
     this.model = new Thread(threadId);
     this.inspector.show(this.model, fresh);
-    this.said = "";
+    this.announcer.forget();
     this.loaded = threadId === "" || fresh;
     this.chosen = false;
     this.branches.show(this.model);
@@ -375,7 +377,7 @@ class Chat {
     this.queue.draw();
     if (!this.loaded) return;
     this.drawHead();
-    this.announce();
+    this.announcer.announce(model);
     this.transcript.draw();
     this.queue.drain(model.id);
   }
@@ -394,19 +396,6 @@ class Chat {
       this.chosen = true; // a thread goes on with the assistant it last spoke to, until somebody picks another
       this.picker.pick(last.assistant_id);
     }
-  }
-
-  /** One hidden line for screen readers; it speaks where a run begins, waits or ends, never for each word. */
-  announce() {
-    const run = this.model.lastRun();
-    if (!run?.live) return;
-    const boundary = `${run.id} ${TERMINAL.has(run.status) || run.status === "requires_action" ? run.status : "active"}`;
-    if (boundary === this.said) return;
-    this.said = boundary;
-    const words = inWords(run, [], false);
-    if (run.status === "completed") setText($("status"), "The answer is complete.");
-    else if (boundary.endsWith("active")) setText($("status"), "The assistant is answering.");
-    else setText($("status"), words);
   }
 
   setBanner(text) {

@@ -1,6 +1,7 @@
 // The page behind a share's link: the conversation as the chat page draws it, for somebody who may only read. The token
 // stands in the fragment of the address, which no server is told; it is shown to /v1 as a bearer key.
 
+import { Announcer } from "./announcer.js";
 import { Failure, failureOf, get, identity, showToken } from "./api.js";
 import { describe, harmless } from "./files.js";
 import { Glance } from "./glance.js";
@@ -9,7 +10,7 @@ import { Passages } from "./passages.js";
 import { Pictures } from "./pictures.js";
 import { Sources } from "./sources.js";
 import { follow } from "./stream.js";
-import { TERMINAL, Thread, inWords } from "./thread.js";
+import { Thread } from "./thread.js";
 import { Transcript } from "./transcript.js";
 
 const $ = (id) => document.getElementById(id);
@@ -42,7 +43,7 @@ class Shared {
     this.glance = new Glance({ passages: this.passages });
     this.pictures = new Pictures();
     this.transcript = new Transcript({ scroller: $("scroller"), list: $("transcript"), pill: $("pill"), page: this });
-    this.said = "";
+    this.announcer = new Announcer($("status"));
     this.loaded = false;
     this.over = false;
     this.wasGood = false;
@@ -209,19 +210,8 @@ class Shared {
     if (!this.loaded || this.over) return;
     $("earlier").hidden = !this.model.earlier;
     $("nothing").hidden = this.model.turns().length > 0;
-    this.announce();
+    this.announcer.announce(this.model);
     this.transcript.draw();
-  }
-
-  /** One hidden line for screen readers, at the boundaries of a run. */
-  announce() {
-    const run = this.model.lastRun();
-    if (!run?.live) return;
-    const boundary = `${run.id} ${TERMINAL.has(run.status) || run.status === "requires_action" ? run.status : "active"}`;
-    if (boundary === this.said) return;
-    this.said = boundary;
-    if (run.status === "completed") this.say("The answer is complete.");
-    else this.say(boundary.endsWith("active") ? "The assistant is answering." : inWords(run, [], false));
   }
 
   setBanner(text) {

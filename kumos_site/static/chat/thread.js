@@ -225,14 +225,18 @@ export function nameOf(call) {
   return call.type === "function" ? call.function.name : call.type;
 }
 
-function doing(steps) {
-  const open = steps.findLast((step) => step.status === "in_progress");
-  if (open?.type !== "tool_calls") return "";
-  const call = open.step_details.tool_calls.at(-1);
+/** What a step's newest tool call does, in words. */
+export function callInWords(step) {
+  const call = step.step_details.tool_calls.at(-1);
   if (!call) return "thinking…";
   if (call.type === "file_search") return "searching files…";
   if (call.type === "code_interpreter") return "running code…";
   return `running \`${call.function.name}\`…`;
+}
+
+function doing(steps) {
+  const open = steps.findLast((step) => step.status === "in_progress");
+  return open?.type === "tool_calls" ? callInWords(open) : "";
 }
 
 /** The state of a run in words; empty while its text speaks for itself, and once it completed. */
