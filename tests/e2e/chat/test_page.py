@@ -104,35 +104,6 @@ def test_stop_keeps_what_was_said(page: Page, api: Api, plain: str, way: str) ->
     assert bare(page.evaluate(PROSE)) == bare(stored(answer))
 
 
-def test_a_reload_in_mid_answer_goes_on_with_nothing_lost_or_doubled(page: Page, api: Api, plain: str) -> None:
-    open_new(page, plain)
-    ask(page, "!slow 12 !long 150")
-    wait_for_words(page, 25)
-    before = len(page.evaluate(PROSE))
-    page.reload()
-    page.wait_for_function(f"length => ({PROSE})().length >= length", arg=before)
-    expect(page.get_by_role("button", name="Stop", exact=True)).to_be_visible()
-    expect(page.locator(".question")).to_have_count(1)
-    wait_for_end(page)
-    [answer] = api.answers(thread_of(page))
-    assert bare(page.evaluate(PROSE)) == bare(stored(answer))
-
-
-def test_a_run_of_an_api_client_types_itself_into_the_open_page(page: Page, api: Api, plain: str) -> None:
-    thread = api.post("/threads", {"metadata": {"title": "From elsewhere"}})["id"]
-    open_thread(page, thread)
-    api.ask(thread, plain, "!slow 15 !long 40")
-    expect(page.locator(".question")).to_have_text("!slow 15 !long 40")
-    wait_for_words(page, 40)
-    wait_for_end(page)
-    assert len(page.evaluate("window.growth")) >= 5
-    api.recorded(thread, api.ask(thread, plain, "!fast !long 12"))
-    expect(page.locator(".transcript > li")).to_have_count(4)
-    wait_for_end(page)
-    assert bare(page.evaluate(PROSE)) == bare("".join(stored(answer) for answer in api.answers(thread)))
-    expect(page.get_by_role("heading", name="From elsewhere")).to_be_visible()
-
-
 def test_a_function_call_waits_for_its_output_in_the_page(page: Page, api: Api) -> None:
     weather = {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
     assistant = api.assistant("Test Weather", tools=[{"type": "function", "function": weather}])
@@ -218,22 +189,6 @@ def test_a_missing_thread_is_named_with_the_request_id(page: Page, excused: list
     page.goto("/chat/thread_missing0000000000000000")
     expect(page.get_by_role("alert")).to_contain_text("No thread found with id 'thread_missing0000000000000000'.")
     expect(page.get_by_role("alert")).to_contain_text(re.compile("req_[0-9a-f]{32}"))
-
-
-def test_a_restart_of_the_server_is_bridged(
-    page: Page, api: Api, server: KumosProcess, plain: str, excused: list[str]
-) -> None:
-    open_new(page, plain)
-    ask(page, "!slow 15 !long 150")
-    wait_for_words(page, 15)
-    excused.append("net::ERR_")  # of the connections that are cut and refused meanwhile
-    server.restart()
-    wait_for_end(page)
-    expect(page.locator("#banner")).to_be_hidden()
-    thread = thread_of(page)
-    [run] = api.get(f"/threads/{thread}/runs")["data"]
-    assert run["status"] == "completed"
-    assert bare(page.evaluate(PROSE)) == bare("".join(stored(answer) for answer in api.answers(thread)))
 
 
 def test_logged_out_people_are_sent_to_the_login_page(browser: Browser, server: KumosProcess) -> None:
