@@ -299,8 +299,9 @@ async def follow(thread_id: str, cursor: int, tick: float) -> AsyncGenerator[lis
         follower = Follower(watched, cursor)
         while not here.draining:
             batch = await follower.batch()
+            is_last = not batch  # asked before it is handed out: whoever takes a batch empties it
             yield batch
-            if not batch and follower.may_wait:
+            if is_last and follower.may_wait:
                 await watched.changed(tick)
     raise Draining
 

@@ -48,7 +48,8 @@ def frames(raw: bytes) -> list[Frame]:
         assert len(fields) == len(lines), block
         assert fields.keys() <= {"id", "event", "data"}, block
         check_event(fields["event"], fields["data"])
-        found.append(Frame(int(fields["id"]) if "id" in fields else None, fields["event"], fields["data"]))
+        number = fields["id"].rpartition(":")[2] if "id" in fields else None  # of several threads: thread_A:13
+        found.append(Frame(int(number) if number else None, fields["event"], fields["data"]))
     return found
 
 

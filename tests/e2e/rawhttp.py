@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,11 +41,28 @@ class RawAnswer:
         return error
 
 
+class Kept:
+    """What an HTTPResponse reads from in place of a socket: what it read too much is the next one's beginning."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self.file = file
+
+    def makefile(self, mode: str) -> Self:
+        return self
+
+    def close(self) -> None:
+        """It does so after each answer."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
 class RawConnection:
     """A connection to the server that says exactly what it is told to."""
 
     def __init__(self, server: KumosProcess, seconds: float = SECONDS) -> None:
         self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=seconds)
+        self.kept: Any = Kept(self.socket.makefile("rb"))
 
     def __enter__(self) -> Self:
         return self
@@ -62,7 +80,7 @@ class RawConnection:
         return self
 
     def answer(self) -> RawAnswer:
-        response = http.client.HTTPResponse(self.socket)
+        response = http.client.HTTPResponse(self.kept)
         response.begin()
         return RawAnswer.read(response)
 

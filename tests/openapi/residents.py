@@ -15,6 +15,7 @@ NAMES = (
     "message_id",
     "run_id",
     "step_id",
+    "share_id",
     "file_id",
     "vector_store_id",
     "batch_id",
@@ -28,6 +29,7 @@ LISTED = {
     "messages": "message_id",
     "runs": "run_id",
     "steps": "step_id",
+    "shares": "share_id",
     "files": "file_id",
     "vector_stores": "vector_store_id",
 }
@@ -51,6 +53,8 @@ class Residents:
             self.make_batch()
         if "/threads/" in label:
             self.make_way(waiting=label.endswith(WAITING))
+        if "/shares" in label:
+            self.ids["some_share_id"] = self.desk.make(f"/threads/{self.ids['some_thread_id']}/shares")["id"]
         return self.ids
 
     def restore(self) -> None:

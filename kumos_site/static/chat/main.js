@@ -170,6 +170,7 @@ class Chat {
       onOpen: (resumed) => {
         if (model !== this.model) return;
         document.body.dataset.following = model.id;
+        model.stood = true;
         this.setBanner("");
         this.inspector.back();
         this.timing.opened(resumed);
@@ -193,8 +194,9 @@ class Chat {
   }
 
   async streamEnded(model, response) {
-    if (response === null) {
+    if (response === null || (response.status === 404 && model.stood)) {
       model.gone = true;
+      this.forgive(); // what was asked of it meanwhile
       this.setBanner("This thread was deleted. What you send now begins a new one.");
       this.forgetThread(model.id);
       this.changed();
