@@ -1,6 +1,6 @@
 # The face of the repository. Everything is done by the scripts in bin/ and by manage.py.
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint unit e2e contract e2e-postgres chaos chaos-full test-environment pins
+.PHONY: help serve test lint unit e2e contract contract-all e2e-postgres chaos chaos-full test-environment pins
 
 python := .venv/bin/python
 
@@ -17,14 +17,16 @@ serve: ## set up and run Kumos on http://127.0.0.1:3000 (HOST, PORT, KUMOS_DATA_
 
 test: lint unit e2e e2e-postgres contract ## set up and run every check and every test but the chaos tests
 
-lint unit e2e contract e2e-postgres chaos chaos-full: export KUMOS_DATA_DIR := $(CURDIR)/data/tests
+lint unit e2e contract contract-all e2e-postgres chaos chaos-full: export KUMOS_DATA_DIR := $(CURDIR)/data/tests
 
 test-environment:
 	@bin/environment requirements-test.txt
 	@bin/system-packages
 
 # On SQLite or on PostgreSQL with Redis; on as many workers as there are cores, up to eight (tests/lanes.py).
+# What drives a server waits for it a good part of its time: one worker more.
 pytest_on = $(python) -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal --database
+served_on = $(python) -m pytest --numprocesses=$$(($$(nproc) < 8 ? $$(nproc) + 1 : 8)) --dist=worksteal --database
 
 lint: test-environment ## style, types and migrations only
 	$(python) -m ruff check
@@ -38,16 +40,20 @@ unit: test-environment ## the tests that start no server
 
 # A call of its own: Playwright leaves a running event loop behind, and Django refuses its ORM beside one.
 e2e: test-environment ## the tests that drive a served Kumos, over HTTP and in Chromium
-	$(pytest_on)=sqlite -m "(e2e or browser) and not slow"
+	$(served_on)=sqlite -m "(e2e or browser) and not slow"
 
 e2e-postgres: test-environment ## the same on PostgreSQL and Redis
-	$(pytest_on)=postgres -m "(e2e or browser) and not slow"
+	$(served_on)=postgres -m "(e2e or browser) and not slow"
 
 # What a version of an SDK sends and what a database answers have nothing to do with each other.
-contract: test-environment ## the official SDKs against a served Kumos: the newest on PostgreSQL, older ones on SQLite
+contract: test-environment ## the official SDKs against a served Kumos: the newest on PostgreSQL, the oldest on SQLite
 	@bin/sdks
-	$(pytest_on)=sqlite -m "contract and any_database" --dist=loadgroup
+	$(pytest_on)=sqlite -m "contract and any_database and not slow" --dist=loadgroup
 	$(pytest_on)=postgres -m contract --dist=loadgroup
+
+contract-all: test-environment ## every version of them, on SQLite
+	@bin/sdks
+	$(pytest_on)=sqlite -m contract --dist=loadgroup
 
 chaos: test-environment ## kill, stop and cut real processes, and check what their clients saw: the short forms
 	$(python) -m pytest -m "chaos and not slow" --numprocesses=2 --dist=worksteal

@@ -37,6 +37,7 @@ class Sdk:
     """The copy of the pins that bin/sdks leaves where it has installed them."""
     is_newest: bool
     """Of its kind. What an older one sends differs, and no database can tell."""
+    is_oldest: bool
 
     @property
     def is_installed(self) -> bool:
@@ -84,7 +85,8 @@ def names_in(paths: Iterable[Path], declaration: str) -> list[str]:
 def python_sdks() -> list[Sdk]:
     found: list[Sdk] = []
     scenes: set[str] = set()
-    for pins in sorted(HERE.glob("python/requirements-*.txt"), reverse=True):
+    every = sorted(HERE.glob("python/requirements-*.txt"), reverse=True)
+    for pins in every:
         environment = pins.stem.removeprefix("requirements-")
         scene = environment.partition("-")[0]
         is_newest = scene not in scenes
@@ -100,6 +102,7 @@ def python_sdks() -> list[Sdk]:
                 pins=pins,
                 stamp=folder / f"installed-{pins.name}",
                 is_newest=is_newest,
+                is_oldest=pins == [other for other in every if f"-{scene}" in other.stem][-1],
             )
         )
     return found
@@ -119,6 +122,7 @@ def npm_sdks() -> list[Sdk]:
                 pins=HERE / "node" / "package-lock.json",
                 stamp=HERE / "node" / "node_modules" / "installed-package-lock.json",
                 is_newest=alias == max(versions),
+                is_oldest=alias == min(versions),
             )
         )
     return found

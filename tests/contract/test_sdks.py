@@ -16,6 +16,8 @@ def cases_of(sdk: Sdk) -> list[object]:
     missing = pytest.mark.skipif(not sdk.is_installed, reason=reason)
     together = pytest.mark.xdist_group(sdk.name)  # one worker plays them all, at once
     marks = [missing, together, *([] if sdk.is_newest else [pytest.mark.any_database])]
+    if not (sdk.is_newest or sdk.is_oldest):
+        marks.append(pytest.mark.slow)  # `make contract-all`
     return [pytest.param(sdk, case, id=f"{sdk.name}-{case}", marks=marks) for case in sdk.cases]
 
 

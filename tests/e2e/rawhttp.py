@@ -62,12 +62,14 @@ class RawConnection:
 
     def __init__(self, server: KumosProcess, seconds: float = SECONDS) -> None:
         self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=seconds)
-        self.kept: Any = Kept(self.socket.makefile("rb"))
+        self._kept: Any = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._kept:
+            self._kept.file.close()
         self.socket.close()
 
     def head(self, line: str, *headers: str) -> Self:
@@ -80,7 +82,8 @@ class RawConnection:
         return self
 
     def answer(self) -> RawAnswer:
-        response = http.client.HTTPResponse(self.kept)
+        self._kept = self._kept or Kept(self.socket.makefile("rb"))
+        response = http.client.HTTPResponse(self._kept)
         response.begin()
         return RawAnswer.read(response)
 
