@@ -86,6 +86,7 @@ def rich(page: Page, api: Api) -> None:
     shoot(page, "dark")
     page.emulate_media(color_scheme="light")
     size(page, PHONE)
+    expect(page.locator("#sidebar")).to_be_hidden()  # it slides away
     shoot(page, "phone")
 
 
