@@ -22,7 +22,7 @@ from tests.e2e.rawhttp import BEARER, RawConnection
 from tests.e2e.test_uploads import MEGABYTE, Peak
 from tests.process import KumosProcess
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_database]
 
 WORD = "ä🐉x" * 170 + "y"
 SPEECH = f"!fast !echo {' '.join([WORD] * 200)}"

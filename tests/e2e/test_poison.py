@@ -19,7 +19,7 @@ from tests.loops import PATIENCE_SECONDS
 from tests.process import KumosProcess
 from tests.upstream import Upstream
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_database]
 
 CRASH_CAP = 3
 NEIGHBOURS = 6
