@@ -43,23 +43,6 @@ export class Branches {
     this.page.changed();
   }
 
-  /** What copies in a fork are drawn from, besides their text; where its thread was deleted, they do without. */
-  async loadCopied(model) {
-    const copies = [...model.messages.values()].filter((message) => message.copied_from && message.run_id);
-    const threads = Map.groupBy(copies, (message) => message.copied_from.thread_id);
-    for (const [thread, messages] of threads) {
-      const wanted = new Set(messages.map((message) => message.run_id));
-      const page = await get(`/threads/${thread}/runs?limit=100`).catch(() => ({ data: [] }));
-      for (const run of page.data.filter((one) => wanted.has(one.id))) {
-        model.offerCopied(run);
-        if (run.tools.length === 0) continue;
-        const steps = await get(`/threads/${thread}/runs/${run.id}/steps?order=asc&limit=100`).catch(() => ({ data: [] }));
-        steps.data.forEach((step) => model.offerStep(step));
-      }
-      this.page.changed();
-    }
-  }
-
   // Where forks part ------------------------------------------------------------------------------------------------
 
   /** Turn key → its versions, where it has several; under "" those of what comes after the last turn. */

@@ -90,7 +90,7 @@ export class Delivery {
     if (job.begins) page.titles.owe(job.thread, run.id, job.title);
     if (page.model.id !== job.thread) return;
     page.model.offerRun(run);
-    if (job.message) await page.loadNewest(page.model).catch(() => {}); // its stream brings it, too
+    if (job.message) await page.past.newest().catch(() => {}); // its stream brings it, too
   }
 
   failed(job, failure) {

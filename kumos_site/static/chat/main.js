@@ -17,6 +17,7 @@ import { Inspection } from "./inspection.js";
 import { Line } from "./line.js";
 import { element, setText } from "./nodes.js";
 import { Passages } from "./passages.js";
+import { Past } from "./past.js";
 import { Pictures } from "./pictures.js";
 import { Picker } from "./picker.js";
 import { Queue } from "./queue.js";
@@ -32,7 +33,6 @@ import { Transcript } from "./transcript.js";
 
 const $ = (id) => document.getElementById(id);
 const HOME = document.body.dataset.home;
-const STEPS_AT_ONCE = 4;
 
 class Chat {
   constructor() {
@@ -77,7 +77,7 @@ class Chat {
       this.newChat();
     });
     $("share").addEventListener("click", () => this.share());
-    $("earlier").addEventListener("click", () => this.attempt(() => this.loadEarlier()));
+    $("earlier").addEventListener("click", () => this.attempt(() => this.past.earlier()));
     $("keys").addEventListener("click", () => this.shortcuts.show());
     $("title").addEventListener("click", () => this.renameOpen());
     window.addEventListener("popstate", () => this.show(this.threadInAddress()));
@@ -135,7 +135,8 @@ class Chat {
     }
     this.pictures.forget();
     this.passages.forget();
-    this.model = new Thread(threadId);
+    const model = (this.model = new Thread(threadId));
+    this.past = new Past(model, { onChange: () => this.changed(), isWanted: () => model === this.model });
     this.inspector.show(this.model, fresh);
     this.announcer.forget();
     this.loaded = threadId === "" || fresh;
@@ -180,7 +181,7 @@ class Chat {
         if (model !== this.model || !model.apply(frame)) return;
         this.inspector.take(frame);
         this.timing.saw(frame, model);
-        if (frame.event === "thread.run.created") this.loadNewest(model).catch(() => {});
+        if (frame.event === "thread.run.created") this.past.newest().catch(() => {});
         this.changed();
       },
       onBreak: () => {
@@ -209,38 +210,12 @@ class Chat {
   }
 
   async load(model) {
-    const [page] = await Promise.all([get(`/threads/${model.id}/runs?limit=100`), this.loadNewest(model)]);
-    const runs = page.data.reverse();
-    runs.forEach((run) => model.offerRun(run));
+    const { past } = this;
+    await past.begin();
     if (model === this.model) this.loaded = true;
     this.changed();
     this.branches.load(model).catch(() => {});
-    await this.branches.loadCopied(model);
-    const queue = runs.filter((run) => run.tools.length > 0 && !model.runs.get(run.id).live).reverse();
-    const worker = async () => {
-      for (let run = queue.shift(); run && model === this.model; run = queue.shift()) {
-        const steps = await get(`/threads/${model.id}/runs/${run.id}/steps?order=asc&limit=100`);
-        steps.data.forEach((step) => model.offerStep(step));
-        this.changed();
-      }
-    };
-    await Promise.all(Array.from({ length: STEPS_AT_ONCE }, worker));
-  }
-
-  async loadNewest(model) {
-    const page = await get(`/threads/${model.id}/messages?order=desc&limit=100`);
-    const first = model.listed.length === 0;
-    model.offerNewest(page.data.reverse());
-    if (first) model.earlier = page.has_more;
-    this.changed();
-  }
-
-  async loadEarlier() {
-    const model = this.model;
-    const page = await get(`/threads/${model.id}/messages?order=desc&limit=100&after=${model.listed[0]}`);
-    model.earlier = page.has_more;
-    model.offerEarlier(page.data.reverse());
-    this.changed();
+    await past.complete();
   }
 
   // Asking --------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import { describe, harmless } from "./files.js";
 import { Glance } from "./glance.js";
 import { setText } from "./nodes.js";
 import { Passages } from "./passages.js";
+import { Past } from "./past.js";
 import { Pictures } from "./pictures.js";
 import { Sources } from "./sources.js";
 import { follow } from "./stream.js";
@@ -17,7 +18,6 @@ const $ = (id) => document.getElementById(id);
 const LINK = /^#(thread_\w+)\/((share_\w+)\.[\w-]+)$/;
 const HIDDEN_MS = 20_000; // a tab hidden this long gives its connection back
 const RECHECK_MS = 20_000; // a frozen thread has no stream that would be cut: is the link still good?
-const STEPS_AT_ONCE = 4;
 const GONE = {
   share_revoked: ["This link was revoked", "Whoever shared this conversation has taken the link back."],
   share_expired: ["This link has expired", "Ask whoever sent it for a new one."],
@@ -29,6 +29,12 @@ function moment(seconds) {
   const date = new Date(seconds * 1000);
   const year = date.getFullYear() === new Date().getFullYear() ? undefined : "numeric";
   return date.toLocaleString(undefined, { day: "numeric", month: "short", year, hour: "numeric", minute: "2-digit" });
+}
+
+/** A share may read single runs of another thread, of which this one has copies, and lists none. */
+async function runsOf(thread, wanted) {
+  const found = await Promise.all([...wanted].map((run) => get(`/threads/${thread}/runs/${run}`).catch(() => null)));
+  return found.filter(Boolean);
 }
 
 class Shared {
@@ -47,7 +53,7 @@ class Shared {
     this.loaded = false;
     this.over = false;
     this.wasGood = false;
-    $("earlier").addEventListener("click", () => this.attempt(() => this.loadEarlier()));
+    $("earlier").addEventListener("click", () => this.attempt(() => this.past.earlier()));
     $("retry").addEventListener("click", () => location.reload());
     window.addEventListener("online", () => this.stream?.resume());
     window.addEventListener("hashchange", () => this.addressChanged());
@@ -63,6 +69,12 @@ class Shared {
     }
     showToken(token);
     this.model = new Thread(threadId);
+    this.past = new Past(this.model, {
+      onChange: () => this.changed(),
+      isWanted: () => !this.over,
+      mayHaveSteps: () => true, // which tools a run might have used is not shown to a share
+      runsOf,
+    });
     this.passages.forget();
     this.transcript.show(this.model);
     await this.attempt(async () => {
@@ -98,7 +110,7 @@ class Shared {
       },
       onFrame: (frame) => {
         if (!model.apply(frame)) return;
-        if (frame.event === "thread.run.created") this.loadNewest().catch(() => {});
+        if (frame.event === "thread.run.created") this.past.newest().catch(() => {});
         this.changed();
       },
       onBreak: () => this.setBanner("Connection lost. Reconnecting…"),
@@ -122,55 +134,10 @@ class Shared {
   }
 
   async load() {
-    const { model } = this;
-    await this.loadNewest();
-    const runs = (await get(`/threads/${model.id}/runs?limit=100`)).data.reverse();
-    runs.forEach((run) => model.offerRun(run));
+    await this.past.begin();
     this.loaded = true;
     this.changed();
-    const queue = runs.filter((run) => !model.runs.get(run.id).live).reverse();
-    const worker = async () => {
-      for (let run = queue.shift(); run && !this.over; run = queue.shift()) {
-        const steps = await get(`/threads/${model.id}/runs/${run.id}/steps?order=asc&limit=100`);
-        steps.data.forEach((step) => model.offerStep(step));
-        this.changed();
-      }
-    };
-    await Promise.all(Array.from({ length: STEPS_AT_ONCE }, worker));
-    await this.loadCopied();
-  }
-
-  /** What the copies in a fork are drawn from: their runs are kept in the threads where they were written. */
-  async loadCopied() {
-    const { model } = this;
-    const copies = [...model.messages.values()].filter((message) => message.copied_from && message.run_id);
-    for (const [run, messages] of Map.groupBy(copies, (message) => message.run_id)) {
-      const path = `/threads/${messages[0].copied_from.thread_id}/runs/${run}`;
-      const found = await get(path).catch(() => null); // with its thread deleted, they do without
-      if (!found) continue;
-      model.offerCopied?.(found);
-      const steps = await get(`${path}/steps?order=asc&limit=100`).catch(() => ({ data: [] }));
-      steps.data.forEach((step) => model.offerStep(step));
-      this.changed();
-    }
-  }
-
-  async loadNewest() {
-    const { model } = this;
-    const page = await get(`/threads/${model.id}/messages?order=desc&limit=100`);
-    const first = model.listed.length === 0;
-    model.offerNewest(page.data.reverse());
-    if (first) model.earlier = page.has_more;
-    this.changed();
-  }
-
-  async loadEarlier() {
-    const { model } = this;
-    const page = await get(`/threads/${model.id}/messages?order=desc&limit=100&after=${model.listed[0]}`);
-    model.earlier = page.has_more;
-    model.offerEarlier(page.data.reverse());
-    this.changed();
-    await this.loadCopied();
+    await this.past.complete();
   }
 
   // What the transcript asks for ----------------------------------------------------------------------------------

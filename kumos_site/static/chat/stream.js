@@ -162,10 +162,6 @@ export function follow(url, { onOpen, onFrame, onBreak, onEnd, request: given = 
       paused = true;
       request.abort();
     },
-    /** Cut the connection as a bad line would: it is made again at once (plug.js). */
-    drop() {
-      request.abort();
-    },
     /** … and go on behind the last event; also cuts a wait short when the network is back. */
     resume() {
       paused = false;
