@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin import ActionLocation
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_variables
 
-from assistants import clock
 from assistants.models import ApiKey
 
+from .credentials import revoke_all, state_of
 from .lists import BoundedAdmin
 from .markup import ago, badge
 
@@ -52,11 +52,7 @@ class ApiKeyAdmin(BoundedAdmin):
 
     @admin.display(description="State")
     def state(self, key: ApiKey) -> str:
-        if key.revoked_at:
-            return badge("revoked")
-        if key.expires_at and key.expires_at <= clock.now():
-            return badge("expired")
-        return badge("usable")
+        return badge(state_of(key))
 
     @admin.display(description="Last used")
     def last_used(self, key: ApiKey) -> str:
@@ -85,8 +81,4 @@ class ApiKeyAdmin(BoundedAdmin):
         location=(ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM),
     )
     def revoke(self, request: HttpRequest, keys: Any) -> None:
-        wanted = list(keys.filter(revoked_at=None))
-        keys.filter(revoked_at=None).update(revoked_at=clock.now())
-        for key in wanted:
-            self.log_change(request, key, "Revoked.")
-        self.message_user(request, f"{len(wanted)} revoked. Requests with it get 401 from now on.", messages.SUCCESS)
+        revoke_all(self, request, keys, "Requests with it get 401 from now on.")

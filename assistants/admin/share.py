@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin import ActionLocation
 from django.http import HttpRequest
 
-from assistants import clock
 from assistants.models import Share, Thread
 
+from .credentials import revoke_all, state_of
 from .lists import BoundedAdmin
 from .markup import ago, badge, link
 
@@ -48,11 +48,7 @@ class ShareAdmin(BoundedAdmin):
 
     @admin.display(description="State")
     def state(self, share: Share) -> str:
-        if share.revoked_at:
-            return badge("revoked")
-        if share.expires_at and share.expires_at <= clock.now():
-            return badge("expired")
-        return badge("usable")
+        return badge(state_of(share))
 
     @admin.display(description="Last opened")
     def used(self, share: Share) -> str:
@@ -65,8 +61,4 @@ class ShareAdmin(BoundedAdmin):
         location=(ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM),
     )
     def revoke(self, request: HttpRequest, shares: Any) -> None:
-        wanted = list(shares.filter(revoked_at=None))
-        shares.filter(revoked_at=None).update(revoked_at=clock.now())
-        for share in wanted:
-            self.log_change(request, share, "Revoked.")
-        self.message_user(request, f"{len(wanted)} revoked. Whoever reads there is cut off.", messages.SUCCESS)
+        revoke_all(self, request, shares, "Whoever reads there is cut off.")

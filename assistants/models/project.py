@@ -43,9 +43,14 @@ def digest_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+def usable_at(moment: datetime) -> Q:
+    """What holds for a credential that is good at `moment`: neither revoked nor expired."""
+    return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=moment))
+
+
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def usable(self, moment: datetime) -> ApiKeyQuerySet:
-        return self.filter(Q(revoked_at=None), Q(expires_at=None) | Q(expires_at__gt=moment))
+        return self.filter(usable_at(moment))
 
 
 class ApiKey(models.Model):

@@ -9,18 +9,17 @@ import secrets
 from datetime import datetime, timedelta
 
 from django.db import models, transaction
-from django.db.models import Q
 
 from assistants import clock, ids
 from assistants.rows import Vanished, hold
 
-from .project import digest_of
+from .project import digest_of, usable_at
 from .thread import Thread
 
 
 class ShareQuerySet(models.QuerySet["Share"]):
     def usable(self, moment: datetime) -> ShareQuerySet:
-        return self.filter(Q(revoked_at=None), Q(expires_at=None) | Q(expires_at__gt=moment))
+        return self.filter(usable_at(moment))
 
 
 class Share(models.Model):
