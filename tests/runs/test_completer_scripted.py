@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -27,6 +26,23 @@ from runs.completers.arguments import instance_of, places_in
 from runs.completers.extract import FILES_MAX, search_query
 from runs.completers.scripted import ScriptedCompleter, long_text, pieces_of
 from tests.loops import PATIENCE_SECONDS
+from tests.runs.scripted import (
+    BRIEF,
+    FILE_SEARCH,
+    INSECTS,
+    PLAN,
+    WEATHER,
+    after_call,
+    asked,
+    calls,
+    calls_in,
+    events_of,
+    found,
+    function,
+    passage,
+    said,
+    text_of,
+)
 
 DRAGON = "Summarize 'Project Dragon' based on all available files"
 
@@ -34,74 +50,6 @@ DRAGON = "Summarize 'Project Dragon' based on all available files"
 @pytest.fixture(autouse=True)
 def quick(settings: Settings) -> None:
     settings.KUMOS_SCRIPTED_TOKENS_PER_SECOND = 100_000
-
-
-def function(name: str, **properties: Any) -> dict[str, Any]:
-    schema = {"type": "object", "properties": properties, "required": list(properties)}
-    return {"type": "function", "function": {"name": name, "parameters": schema}}
-
-
-FILE_SEARCH = function("file_search", query={"type": "string"})
-WEATHER = function("get_weather", location={"type": "string"}, unit={"type": "string", "enum": ["celsius", "kelvin"]})
-
-
-def asked(text: str, *more: Mapping[str, Any], **fields: Any) -> CompletionRequest:
-    return CompletionRequest(model="scripted", messages=[{"role": "user", "content": text}, *more], **fields)
-
-
-@async_to_sync
-async def events_of(request: CompletionRequest) -> list[CompleterEvent]:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        return [event async for event in ScriptedCompleter().stream(request)]
-
-
-def text_of(events: Sequence[CompleterEvent]) -> str:
-    return "".join(event.text for event in events if isinstance(event, TextDelta))
-
-
-def said(text: str, *more: Mapping[str, Any], **fields: Any) -> str:
-    return text_of(events_of(asked(text, *more, **fields)))
-
-
-def calls_in(events: Sequence[CompleterEvent]) -> list[tuple[str, Any]]:
-    """(name, arguments) of each call. Id and name must come once, with the first piece."""
-    found: dict[int, list[str]] = {}
-    for event in events:
-        if isinstance(event, ToolCallDelta):
-            assert bool(event.id and event.name) == (event.index not in found)
-            found.setdefault(event.index, [event.name]).append(event.arguments)
-    return [(name, json.loads("".join(pieces))) for name, *pieces in found.values()]
-
-
-def calls(text: str, *more: Mapping[str, Any], **fields: Any) -> list[tuple[str, Any]]:
-    return calls_in(events_of(asked(text, *more, **fields)))
-
-
-def after_call(name: str, output: str, arguments: str = "{}") -> list[dict[str, Any]]:
-    call = {"id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}
-    return [
-        {"role": "assistant", "content": None, "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": "call_1", "content": output},
-    ]
-
-
-def passage(number: int, file_name: str, text: str, score: float = 0.9) -> dict[str, Any]:
-    return {"marker": f"【4:{number}†source】", "file_name": file_name, "score": score, "text": text}
-
-
-def found(*passages: dict[str, Any]) -> list[dict[str, Any]]:
-    return after_call("file_search", json.dumps({"results": passages}))
-
-
-BRIEF = passage(
-    0,
-    "dragon_brief.md",
-    "# Brief\n\nProject Dragon renews the billing system. Its budget is 4 million euros\nfor two years.",
-)
-PLAN = passage(
-    1, "plan.pdf", "Plan of Project Dragon. Phase one of the work starts in March. Dr. Lin leads the team of nine.", 0.8
-)
-INSECTS = passage(2, "dragonfly.txt", "Project Dragonfly counts insects at the lake. It is far older.", 0.85)
 
 
 # Itself ---------------------------------------------------------------------------------------------------------------

@@ -241,6 +241,27 @@ def test_p7_a_deleted_thread_ends_its_streams(thread: Thread) -> None:
 
 # P8 -------------------------------------------------------------------------------------------------------------------
 
+
+def test_p8_who_takes_a_page_may_empty_it(thread: Thread) -> None:
+    """As streams do before they wait for their clients: what comes behind a full page comes at once all the same."""
+    total = 2 * journal.PAGE_EVENTS + 1
+
+    async def scenario() -> int:
+        writer = Writer()
+        seen = 0
+        async with asyncio.timeout(WAIT), aclosing(follow(thread.pk, 0, NEVER)) as batches:
+            assert await anext(batches) == []
+            await writer.run(partial(journal.append, thread.pk, drafts(total)))  # a bell tells of all of it
+            while seen < total:
+                batch = await anext(batches)
+                seen += len(batch)
+                batch.clear()
+        await in_thread(writer.stop)
+        return seen
+
+    assert run_async(scenario) == total
+
+
 TOTAL = 240
 
 
