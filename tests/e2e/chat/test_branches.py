@@ -148,6 +148,7 @@ def test_an_answer_is_regenerated_forked_and_copied(page: Page, api: Api, search
     expect(page.locator(".answer")).to_have_count(1)
     expect(page.locator(".answer .versions").last).to_have_text("Parted here2/2")
     ask(page, "!fast !echo Elsewhere")
+    expect(page.locator(".question")).to_have_count(2)  # or the end would be that of the copied answer
     wait_for_end(page)
     expect(page.locator(".question").last.locator(".versions")).to_have_text("2/2")
     assert texts(api, fork)[-1] == "Elsewhere"
