@@ -64,6 +64,11 @@ class Principal:
             return self.share.pk
         return self.key.pk if self.key else f"user {self.user.pk if self.user else ''}"
 
+    @property
+    def called(self) -> str:
+        """The same for people to read, where something says who made it."""
+        return f"key “{self.key.name}”" if self.key else str(self.user or "")
+
 
 def bearer(header: str) -> str:
     """The secret of an Authorization header; the empty string where there is none. Basic: key as password."""
@@ -206,8 +211,12 @@ class HasProject(BasePermission):
 
 
 def project_of(request: Request) -> Project:
+    return principal_of(request).project
+
+
+def principal_of(request: Request) -> Principal:
     assert isinstance(request.auth, Principal)
-    return request.auth.project
+    return request.auth
 
 
 def share_of(request: Request) -> Share | None:

@@ -121,6 +121,10 @@ class KumosAdminSite(AdminSite):
     index_title = "Overview"
     site_url = "/chat/"
 
+    def get_urls(self) -> list[Any]:
+        """The site's own pages, which belong to no table, before Django's."""
+        return [*super().get_urls()]
+
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         context = {
             "cards": cards(request),

@@ -304,6 +304,9 @@ KUMOS_BODY_BYTES_MAX = read("KUMOS_BODY_BYTES_MAX", str(10 * 1024 * 1024), whole
 KUMOS_FILE_BYTES_MAX = read("KUMOS_FILE_BYTES_MAX", str(512 * 1024 * 1024), whole)
 KUMOS_BODY_SECONDS = read("KUMOS_BODY_SECONDS", "60", positive)
 KUMOS_STALL_SECONDS = read("KUMOS_STALL_SECONDS", "30", positive)
+KUMOS_MASKED_FIELDS = read(
+    "KUMOS_MASKED_FIELDS", "password,passphrase,secret,api_key,apikey,access_token,authorization,credential", words
+)
 KUMOS_METRICS_TOKEN = read("KUMOS_METRICS_TOKEN", "", str)
 KUMOS_PROBE_PORT = read("KUMOS_PROBE_PORT", "", port_or_none)
 KUMOS_PROBE_HOST = read("KUMOS_PROBE_HOST", "127.0.0.1", str)

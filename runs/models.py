@@ -1,4 +1,7 @@
-"""Runs and their steps (contract 2.8, 2.9, 2.13). The status column is the truth; `transitions.py` alone moves it."""
+"""Runs and their steps (contract 2.8, 2.9, 2.13). The status column is the truth; `transitions.py` alone moves it.
+
+Beside them who works on runs, what answers them, and what they cost.
+"""
 
 from __future__ import annotations
 
@@ -72,6 +75,14 @@ class Run(models.Model):
     reasoning_effort = models.CharField(max_length=16, null=True, blank=True)  # noqa: DJ001
     include = models.JSONField(default=list, blank=True)
 
+    # Where it comes from.
+    assistant_version = models.PositiveIntegerField(null=True, blank=True, editable=False)
+    made_by = models.CharField(max_length=64, blank=True, default="", editable=False)
+    """The id of an API key, or "user 7"."""
+    request_id = models.CharField(max_length=64, blank=True, default="", editable=False)
+    """The x-request-id of the answer that told its client of it."""
+    retry_of = models.CharField(max_length=64, null=True, blank=True, editable=False)  # noqa: DJ001 (null: of none)
+
     # What came of it.
     required_action = models.JSONField(null=True, blank=True)
     last_error = models.JSONField(null=True, blank=True)
@@ -79,6 +90,7 @@ class Run(models.Model):
     usage = models.JSONField(null=True, blank=True)
     expires_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, blank=True)
+    first_token_at = models.DateTimeField(null=True, blank=True, editable=False)
     cancelled_at = models.DateTimeField(null=True, blank=True)
     failed_at = models.DateTimeField(null=True, blank=True)
     completed_at = models.DateTimeField(null=True, blank=True)
@@ -101,6 +113,8 @@ class Run(models.Model):
             models.Index(fields=["status", "lease_until"]),
             models.Index(fields=["status", "expires_at"]),
             models.Index(fields=["created_at", "id"]),
+            models.Index(fields=["request_id"], condition=~Q(request_id=""), name="run_request"),
+            models.Index(fields=["retry_of"], condition=Q(retry_of__isnull=False), name="run_retry"),
         ]
 
     def __str__(self) -> str:
@@ -145,9 +159,71 @@ class Worker(models.Model):
     started_at = models.DateTimeField(default=clock.now)
     beat_at = models.DateTimeField(default=clock.now)
     draining = models.BooleanField(default=False)
+    drain_asked = models.BooleanField(default=False)  # by an operator: it is to claim nothing more
 
     class Meta:
         ordering = ["-started_at"]
 
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"
+
+
+class Provider(models.Model):
+    """A server of models besides those of the settings: models named `name/…` go there."""
+
+    name = models.SlugField(max_length=32, unique=True)
+    base_url = models.URLField(max_length=512)
+    sealed_key = models.TextField(blank=True, default="", editable=False)  # runs/completers/vault.py
+    key_variable = models.CharField(max_length=64, blank=True, default="")
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ModelPrice(models.Model):
+    """US dollars a million tokens, where the operator knows better than the table that Kumos brings."""
+
+    model = models.CharField(max_length=256, unique=True)
+    prompt = models.DecimalField(max_digits=12, decimal_places=6)
+    cached = models.DecimalField(max_digits=12, decimal_places=6, null=True, blank=True)
+    completion = models.DecimalField(max_digits=12, decimal_places=6)
+
+    class Meta:
+        ordering = ["model"]
+
+    def __str__(self) -> str:
+        return self.model
+
+
+class UsageRecord(models.Model):
+    """What an ended run has used. It outlives run, thread, key and assistant: plain ids. `cost` in millionths of a
+    US dollar, null where nobody knows the model's price."""
+
+    run_id = models.CharField(primary_key=True, max_length=64)
+    project = models.ForeignKey(Project, models.CASCADE, related_name="+", db_index=False)
+    thread_id = models.CharField(max_length=64)
+    assistant_id = models.CharField(max_length=64)
+    made_by = models.CharField(max_length=64, blank=True, default="")
+    model = models.CharField(max_length=256)
+    status = models.CharField(max_length=16, choices=RunStatus.choices)
+    ended_at = models.DateTimeField()
+    prompt_tokens = models.PositiveBigIntegerField(default=0)
+    cached_tokens = models.PositiveBigIntegerField(default=0)
+    completion_tokens = models.PositiveBigIntegerField(default=0)
+    cost = models.BigIntegerField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-ended_at"]
+        indexes = [
+            models.Index(fields=["project", "ended_at"], name="usage_of_project"),
+            models.Index(fields=["made_by", "ended_at"], name="usage_of_key"),
+            models.Index(fields=["ended_at"], name="usage_in_time"),
+        ]
+
+    def __str__(self) -> str:
+        return self.run_id

@@ -46,19 +46,27 @@ class OpenMessage:
 
 
 _FENCE = """
-UPDATE runs_run SET lease_until = {lease} WHERE id = %s AND epoch = %s AND status IN ('in_progress', 'cancelling')
-RETURNING status
+UPDATE runs_run SET lease_until = {lease}{spoke}
+WHERE id = %s AND epoch = %s AND status IN ('in_progress', 'cancelling') RETURNING status
 """
-_FENCES = {"sqlite": _FENCE.format(lease="%s"), "postgresql": _FENCE.format(lease="clock_timestamp() + %s")}
+_LEASES = {"sqlite": "%s", "postgresql": "clock_timestamp() + %s"}
+_SPOKE = ", first_token_at = COALESCE(first_token_at, %s)"
+_FENCES = {
+    (vendor, spoke): _FENCE.format(lease=lease, spoke=_SPOKE if spoke else "")
+    for vendor, lease in _LEASES.items()
+    for spoke in (False, True)
+}
 
 
-def hold(run: Run) -> None:
-    """The fence and the heartbeat in one. Raises Fenced or CancelRequested."""
+def hold(run: Run, *, spoke: bool = False) -> None:
+    """The fence and the heartbeat in one. Raises Fenced or CancelRequested. `spoke`: a step is opened with its first
+    piece, and if it is the run's first, that moment is kept."""
     lease: Any = timedelta(seconds=settings.KUMOS_LEASE_SECONDS)
     if connection.vendor == "sqlite":  # the shared clock, without another query
         lease = connection.ops.adapt_datetimefield_value(now() + lease)
+    first = [connection.ops.adapt_datetimefield_value(now())] if spoke else []
     with connection.cursor() as cursor:
-        cursor.execute(_FENCES[connection.vendor], [lease, run.pk, run.epoch])
+        cursor.execute(_FENCES[connection.vendor, spoke], [lease, *first, run.pk, run.epoch])
         row = cursor.fetchone()
     if row is None:
         logger.info("a write for run %s was refused, it is not ours any more", run.pk)
@@ -77,7 +85,7 @@ def _log(run: Run, drafts: Sequence[Draft]) -> None:
 def open_message(run: Run, pieces: Sequence[Piece]) -> OpenMessage:
     """A new message and its step, with the first text of it, so that a first token waits for one commit."""
     with transaction.atomic(savepoint=False):
-        hold(run)
+        hold(run, spoke=True)
         message = Message.objects.create(
             thread_id=run.thread_id,
             role=Role.ASSISTANT,
@@ -148,7 +156,7 @@ def _finish_message(run: Run, opened: OpenMessage, content: Sequence[Mapping[str
 def open_tool_step(run: Run, entries: Sequence[Mapping[str, Any]]) -> RunStep:
     """A new step for the calls of a turn, with the first pieces of them (`report_calls`)."""
     with transaction.atomic(savepoint=False):
-        hold(run)
+        hold(run, spoke=True)
         step = _create_step(run, StepType.TOOL_CALLS, {"type": StepType.TOOL_CALLS, "tool_calls": []})
         opened = [story.step_event(step, run, "created"), story.step_event(step, run)]
         _log(run, [*opened, *story.call_deltas(run, step.pk, entries)])

@@ -24,7 +24,7 @@ from assistants.retrieval import conversations
 from assistants.rows import hold
 from assistants.serializers.fields import merge_metadata
 from assistants.serializers.thread import thread_object
-from runs import story
+from runs import ledger, story
 from runs.models import ACTIVE, HELD, Run, RunStatus, RunStep, StepStatus, StepType
 from streaming import journal
 from streaming.journal import Draft
@@ -246,6 +246,7 @@ def end_run(
         drafts = [*before, *_end_open_work(ended, ending, moment)]
         ended.usage = total_usage(ended)
         ended.save(update_fields=["usage"])
+        ledger.enter(ended, moment)
         Thread.objects.filter(pk=ended.thread_id, active_run_id=ended.pk).update(active_run_id=None)
         journal.append(ended.thread_id, [*drafts, story.run_event(ended)])
         failpoint("run.ended.before_commit")

@@ -12,7 +12,7 @@ from typing import Any
 from rest_framework.request import Request
 
 from assistants.answers import POLL_HEADERS, Answer, Page
-from assistants.authentication import Principal, share_of
+from assistants.authentication import principal_of, share_of
 from assistants.conversation import find_thread
 from assistants.errors import ApiError, not_found
 from assistants.models import Assistant
@@ -93,6 +93,7 @@ def new_run(assistant: Assistant, data: Mapping[str, Any], include: list[str]) -
         max_completion_tokens=given.get("max_completion_tokens"),
         reasoning_effort=given.get("reasoning_effort", assistant.reasoning_effort),
         include=include,
+        assistant_version=assistant.version or None,
     )
 
 
@@ -118,6 +119,13 @@ class RunViewSet(ResourceViewSet):
             raise not_found("assistant", id)
         return assistant
 
+    def new_run(self, data: Mapping[str, Any]) -> Run:
+        """The run that the request asks for, unsaved."""
+        run = new_run(self.assistant(data["assistant_id"]), data, included(self.request))
+        run.made_by = principal_of(self.request).owner
+        run.request_id = self.request.META.get("KUMOS_REQUEST_ID", "")
+        return run
+
     def find(self, thread_id: str, run_id: str) -> Run:
         """ApiError 404 also where the run is another thread's. An overdue run is ended before it is shown."""
         thread = find_thread(self.project, thread_id)
@@ -128,8 +136,7 @@ class RunViewSet(ResourceViewSet):
 
     def seat(self, data: Mapping[str, Any]) -> Seat | None:
         """A seat for the stream, if one is asked for: to be taken before there is anything to stream."""
-        assert isinstance(self.request.auth, Principal)
-        return seats.take(self.request.auth) if data.get("stream") else None
+        return seats.take(principal_of(self.request)) if data.get("stream") else None
 
     def answer(
         self, created: Created, seat: Seat | None, *, with_thread: bool = False
@@ -146,10 +153,9 @@ class RunViewSet(ResourceViewSet):
         return sse.RunStream(start, seat)
 
     def reopen(self, beginning: dict[str, Any]) -> EventStream:
-        assert isinstance(self.request.auth, Principal)
         start = sse.RunCursor(**beginning)
         whole = journal.is_whole(start.thread_id, start.seq, start.run_id)
-        return sse.RunStream(start, seats.take(self.request.auth), whole=whole)
+        return sse.RunStream(start, seats.take(principal_of(self.request)), whole=whole)
 
     def list(self, request: Request, thread_id: str) -> Answer[Page[RunObject]]:
         thread = find_thread(self.project, thread_id)
@@ -161,8 +167,7 @@ class RunViewSet(ResourceViewSet):
     def create(self, request: Request, thread_id: str) -> Answer[RunObject] | EventStream:
         thread = find_thread(self.project, thread_id)
         data = self.body()
-        assistant = self.assistant(data["assistant_id"])
-        run = new_run(assistant, data, included(request))
+        run = self.new_run(data)
         run.thread = thread
         seat = self.seat(data)
         return self.answer(transitions.create_run(thread, run, data.get("additional_messages") or ()), seat)
@@ -171,8 +176,7 @@ class RunViewSet(ResourceViewSet):
     def create_with_thread(self, request: Request) -> Answer[RunObject] | EventStream:
         """POST /threads/runs"""
         data = self.body()
-        assistant = self.assistant(data["assistant_id"])
-        run = new_run(assistant, data, included(request))
+        run = self.new_run(data)
         seat = self.seat(data)
         created = transitions.create_thread_and_run(
             self.project, data.get("thread") or {}, run, data.get("tool_resources")

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.forms import Script
 from django.http import HttpRequest, HttpResponse
 
+from assistants import versions
 from assistants.models import Assistant, Project
 
 from . import suggestions
@@ -75,6 +76,13 @@ class AssistantAdmin(BoundedAdmin):
             **({"project": projects[0].pk} if len(projects) == 1 else {}),
             **super().get_changeform_initial_data(request),
         }
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).filter(scratch_of=None)
+
+    def save_model(self, request: HttpRequest, obj: Assistant, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        versions.record(obj, str(request.user))
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         if kwargs.get("obj") is not None:

@@ -3,7 +3,7 @@
 What a run writes (Run, RunStep) lives in `runs`, the event log in `streaming`. Nothing here is asynchronous.
 """
 
-from .assistant import Assistant
+from .assistant import Assistant, AssistantVersion
 from .departed import Departed
 from .file import File, Purpose
 from .idempotency import Answered
@@ -18,6 +18,7 @@ __all__ = [
     "Answered",
     "ApiKey",
     "Assistant",
+    "AssistantVersion",
     "Chunk",
     "Departed",
     "File",

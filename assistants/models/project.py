@@ -18,6 +18,16 @@ class Project(models.Model):
     name = models.CharField(max_length=128, unique=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership", related_name="projects")
+    default_model = models.CharField(
+        max_length=256,
+        blank=True,
+        default="",
+        help_text="What the model name “default” means here. Empty: the server's.",
+    )
+    budget = models.DecimalField(
+        max_digits=12, decimal_places=2, null=True, blank=True, help_text="US dollars a calendar month (UTC)."
+    )
+    budget_warns_at = models.PositiveSmallIntegerField(default=80, help_text="Percent of the budget.")
 
     class Meta:
         ordering = ["name"]
@@ -65,6 +75,11 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    scopes = models.JSONField(default=list, blank=True)
+    """What it may do (assistants/scopes.py). Empty: everything."""
+    budget = models.DecimalField(
+        max_digits=12, decimal_places=2, null=True, blank=True, help_text="US dollars a calendar month (UTC)."
+    )
 
     objects = ApiKeyQuerySet.as_manager()
 

@@ -44,6 +44,7 @@ class Thread(HoldsResources):
             models.Index(fields=["project", "created_at", "id"]),
             models.Index(fields=["family"], condition=models.Q(family__isnull=False), name="thread_family"),
         ]
+        permissions = [("read_content", "Can read what people and models wrote")]
 
     def __str__(self) -> str:
         return self.id

@@ -7,8 +7,9 @@ from typing import Any, Literal
 from django.db import transaction
 from rest_framework.request import Request
 
-from assistants import stores
+from assistants import stores, versions
 from assistants.answers import Answer, Deletion, Page
+from assistants.authentication import principal_of
 from assistants.errors import not_found
 from assistants.models import Assistant
 from assistants.models.assistant import auto
@@ -34,7 +35,7 @@ class AssistantViewSet(ResourceViewSet):
         return assistant
 
     def list(self, request: Request) -> Answer[Page[AssistantObject]]:
-        return paginate(Assistant.objects.filter(project=self.project), request, assistant_object)
+        return paginate(Assistant.objects.filter(project=self.project, scratch_of=None), request, assistant_object)
 
     @takes(AssistantInput)
     def create(self, request: Request) -> Answer[AssistantObject]:
@@ -43,6 +44,7 @@ class AssistantViewSet(ResourceViewSet):
         with transaction.atomic():
             data["tool_resources"] = stores.resolve_tool_resources(self.project, data.get("tool_resources"))
             assistant = Assistant.objects.create(project=self.project, **data)
+            versions.record(assistant, principal_of(request).called)
         return Answer(assistant_object(assistant))
 
     def retrieve(self, request: Request, assistant_id: str) -> Answer[AssistantObject]:
@@ -61,6 +63,7 @@ class AssistantViewSet(ResourceViewSet):
             for name, value in data.items():
                 setattr(assistant, name, value)
             assistant.save(update_fields=data.keys())
+            versions.record(assistant, principal_of(request).called)
         return Answer(assistant_object(assistant))
 
     def destroy(self, request: Request, assistant_id: str) -> Answer[Deletion[Literal["assistant.deleted"]]]:

@@ -16,7 +16,7 @@ from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from django.db import transaction
 
-from assistants import storage, stores
+from assistants import storage, stores, versions
 from assistants.clock import now
 from assistants.models import ApiKey, Assistant, File, FileStatus, Membership, Project, Purpose, VectorStoreFile
 from assistants.models.project import digest_of
@@ -151,6 +151,7 @@ def assistant(project: Project, wanted: dict[str, Any], added: list[str]) -> str
             metadata={"starters": json.dumps(wanted["starters"])},
             **fields,
         )
+        versions.record(found, "the demo")
         added.append(f"the assistant {found.name}")
     return found.id
 
