@@ -1,8 +1,7 @@
-"""The list of runs and the page of one run. What the page tells is put together in `timeline.py`."""
+"""The list of runs. The page of one run is put together in `run_page.py`."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
@@ -13,54 +12,18 @@ from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from assistants import clock
 from assistants.admin.lists import ReadOnlyAdmin
-from assistants.admin.markup import (
-    badge,
-    chat_link,
-    clipped,
-    duration,
-    error_in_words,
-    json_block,
-    link,
-    list_of,
-    moment,
-    page_of,
-    titled,
-)
+from assistants.admin.markup import badge, clipped, moment, page_of, titled
 from assistants.errors import ApiError
-from assistants.models import Assistant, Message, Project, Thread
-from runs.models import ACTIVE, Run, RunStatus
+from assistants.models import Assistant, Thread
+from runs.models import ACTIVE, Run
 from runs.transitions import cancel_run
 
-from .timeline import STEPS_SHOWN, log_of, steps_of
+from . import run_page
+from .outcome import tokens, took, trouble
 
 RUNS_BESIDE = 50
 CANCELLED_AT_ONCE = 500
-
-
-def ended(run: Run) -> datetime | None:
-    return run.completed_at or run.failed_at or run.cancelled_at or (None if run.status in ACTIVE else run.expires_at)
-
-
-def took(run: Run) -> str:
-    """From creation to the end, or until now."""
-    return duration((ended(run) or clock.now()) - run.created_at)
-
-
-def tokens(run: Run) -> str:
-    return f"{run.usage.get('total_tokens', 0):,}" if run.usage else "–"
-
-
-def trouble(run: Run) -> str:
-    """Why a run did not simply complete, in words; nothing for one that did."""
-    if run.last_error:
-        return error_in_words(run.last_error)
-    if run.incomplete_reason:
-        return f"Stopped early: {run.incomplete_reason.replace('_', ' ')}"
-    if run.status == RunStatus.EXPIRED:
-        return "Not finished within its time"
-    return ""
 
 
 def runs_of_thread(thread: Thread) -> SafeString:
@@ -142,65 +105,5 @@ class RunAdmin(ReadOnlyAdmin):
         return titled(took(run), f"{tokens(run)} tokens")
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
-        run = kwargs["obj"]
-        steps = steps_of(run)
-        if run.status not in ACTIVE:
-            context["action_form"] = None  # nothing left to cancel
-        context.update(
-            title="Run",
-            state=badge(run.status),
-            trouble=trouble(run),
-            facts=header_of(run),
-            asked=asked_of(run),
-            steps=steps,
-            steps_shown=STEPS_SHOWN if len(steps) == STEPS_SHOWN else 0,
-            log=log_of(run),
-            chat_link=chat_link(thread=run.thread_id),
-        )
+        context.update(run_page.shown(request, kwargs["obj"]))
         return super().render_change_form(request, context, *args, **kwargs)
-
-
-def header_of(run: Any) -> list[tuple[str, object]]:
-    """Who ran what, when, how long and at what price."""
-    usage = run.usage or {}
-    spent = (
-        f"{usage.get('prompt_tokens', 0):,} in + {usage.get('completion_tokens', 0):,} out"
-        f" = {usage.get('total_tokens', 0):,}"
-        if usage
-        else "–"
-    )
-    return [
-        ("Id", run.id),
-        ("Thread", link(Thread, run.thread_id)),
-        (
-            "Assistant",
-            link(Assistant, run.assistant_id, run.assistant_name) if run.assistant_name else run.assistant_id,
-        ),
-        ("Project", link(Project, run.project_id, str(run.project))),
-        ("Model", run.model),
-        ("Messages", format_html('<a href="{}">written by this run</a>', list_of(Message, q=run.id))),
-        ("Created", moment(run.created_at)),
-        ("Started", moment(run.started_at)),
-        ("Ended", moment(ended(run))),
-        ("Duration", took(run)),
-        ("Tokens", spent),
-        ("Worker", f"{run.worker_id} (attempt {run.epoch}, {run.crash_attempts} crashes)" if run.worker_id else "–"),
-    ]
-
-
-def asked_of(run: Run) -> list[tuple[str, object]]:
-    """The assistant and the overrides as they were when the run was made."""
-    facts: list[tuple[str, object]] = [
-        ("Instructions", format_html('<div class="kumos-text">{}</div>', clipped(run.instructions or "–"))),
-        ("Tools", json_block(run.tools)),
-        ("Tool choice", json_block(run.tool_choice)),
-        ("Temperature", run.temperature),
-        ("Top p", run.top_p),
-        ("Response format", json_block(run.response_format)),
-        ("Truncation", json_block(run.truncation_strategy)),
-        ("Token budgets", f"in {run.max_prompt_tokens or '–'}, out {run.max_completion_tokens or '–'}"),
-        ("Metadata", json_block(run.metadata)),
-    ]
-    if run.required_action:
-        facts.insert(0, ("Waits for", json_block(run.required_action)))
-    return facts
