@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
-from playwright.sync_api import Page, expect
+import pytest
+from playwright.sync_api import Browser, Page, StorageState, expect, sync_playwright
 
 from tests.process import KumosProcess
 
@@ -41,6 +44,37 @@ PROSE = """() => {
   proses.forEach((prose) => prose.querySelectorAll(".chip").forEach((chip) => chip.remove()));
   return proses.map((prose) => prose.textContent).join("");
 }"""
+
+
+def chromium() -> Iterator[Browser]:
+    """A browser for the tests of one package: while it is open, its loop runs in their thread."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("needs Chromium")
+    with sync_playwright() as playwright:
+        expect.set_options(timeout=PATIENCE)
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def watched_page(browser: Browser, server: KumosProcess, person: StorageState, complaints: list[str]) -> Iterator[Page]:
+    """A page of `person`; what the browser complains of is added to `complaints`."""
+    context = browser.new_context(storage_state=person, viewport={"width": 1280, "height": 820}, base_url=server.url)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((server.url, "data:", f"blob:{server.url}"))
+            else complaints.append(request.url)
+        ),
+    )
+    yield page
+    context.close()
 
 
 class Api:

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, StorageState, expect, sync_playwright
+from playwright.sync_api import Browser, Page, StorageState, expect
 
-from tests.e2e.chat.browsing import FLAGS, PATIENCE, Api
+from tests.e2e.chat.browsing import PATIENCE, Api, chromium, watched_page
 from tests.process import KumosProcess
 
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("needs Chromium")
-    with sync_playwright() as playwright:
-        expect.set_options(timeout=PATIENCE)
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
+    yield from chromium()
 
 
 @pytest.fixture(scope="package")
@@ -70,19 +62,5 @@ def excused() -> list[str]:
 def page(
     browser: Browser, server: KumosProcess, person: StorageState, complaints: list[str], excused: list[str]
 ) -> Iterator[Page]:
-    context = browser.new_context(storage_state=person, viewport={"width": 1280, "height": 820}, base_url=server.url)
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on(
-        "request",
-        lambda request: (
-            None
-            if request.url.startswith((server.url, "data:", f"blob:{server.url}"))
-            else complaints.append(request.url)
-        ),
-    )
-    yield page
-    context.close()
+    yield from watched_page(browser, server, person, complaints)
     assert [one for one in complaints if not any(part in one for part in excused)] == []
