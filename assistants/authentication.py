@@ -22,7 +22,7 @@ from django.http import HttpRequest, QueryDict
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.permissions import BasePermission
 
-from assistants import clock, ids, shared
+from assistants import clock, ids, scopes, shared
 from assistants.errors import ApiError
 from assistants.models import ApiKey, Project, Share
 from assistants.models.project import digest_of
@@ -44,6 +44,10 @@ OLD_BETA = (
     "The v1 Assistants API has been deprecated. Please use v2 instead by setting the header"
     " 'OpenAI-Beta: assistants=v2'."
 )
+NO_SCOPE = (
+    "You have insufficient permissions for this operation. Missing scopes: {}. Check that the API key has the necessary"
+    " scopes: whoever runs this server can change them in its admin."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class Principal:
     share: Share | None = None
     user: AbstractBaseUser | None = None
     session_key: str = ""
+    scope: str = ""
+    """What the request needed of its key (scopes.py): a stream is cut when the key has it no longer."""
 
     @property
     def owner(self) -> str:
@@ -88,7 +94,8 @@ def masked(secret: str) -> str:
     return f"{secret[:3]}***{secret[-4:]}" if len(secret) > 8 else "***"
 
 
-def by_key(secret: str) -> Principal:
+def by_key(request: HttpRequest, secret: str) -> Principal:
+    """Raises ApiError 401 for a key that is no good, 403 for one that lacks the scope of this request."""
     moment = clock.now()
     key = ApiKey.objects.usable(moment).select_related("project").filter(digest=digest_of(secret)).first()
     if key is None:
@@ -99,7 +106,10 @@ def by_key(secret: str) -> Principal:
             code="invalid_api_key",
         )
     note_use(key, moment)
-    return Principal(key.project, key=key)
+    wanted = scopes.needed(request)
+    if not scopes.allows(key.scopes, wanted):
+        raise ApiError(NO_SCOPE.format(wanted), status=403, code="missing_scope")
+    return Principal(key.project, key=key, scope=wanted)
 
 
 def by_share(request: HttpRequest, token: str) -> Principal:
@@ -156,11 +166,16 @@ def still_allowed(principals: Collection[Principal]) -> set[Principal]:
     moment = clock.now()
     keys = [principal.key.pk for principal in principals if principal.key]
     shares = [principal.share.pk for principal in principals if principal.share]
-    usable = {
-        *(ApiKey.objects.usable(moment).filter(pk__in=keys).values_list("pk", flat=True) if keys else ()),
-        *(Share.objects.usable(moment).filter(pk__in=shares).values_list("pk", flat=True) if shares else ()),
-    }
-    return {who for who in principals if (who.owner in usable if who.key or who.share else still_member(who))}
+    good = ApiKey.objects.usable(moment)
+    scopes_of = dict(good.filter(pk__in=keys).values_list("pk", "scopes")) if keys else {}
+    linked = set(Share.objects.usable(moment).filter(pk__in=shares).values_list("pk", flat=True)) if shares else set()
+
+    def is_allowed(who: Principal) -> bool:
+        if who.key:
+            return who.key.pk in scopes_of and scopes.allows(scopes_of[who.key.pk], who.scope)
+        return who.share.pk in linked if who.share else still_member(who)
+
+    return set(filter(is_allowed, principals))
 
 
 def still_member(person: Principal) -> bool:
@@ -188,7 +203,7 @@ def authenticate(request: HttpRequest) -> Principal:
     if secret.startswith(ids.SHARE_PREFIX):
         principal: Principal | None = by_share(request, secret)
     else:
-        principal = by_key(secret) if secret else by_session(request)
+        principal = by_key(request, secret) if secret else by_session(request)
     if principal is None:
         raise ApiError(NO_KEY, status=401)
     check_beta_header(request)

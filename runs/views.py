@@ -18,6 +18,7 @@ from assistants.errors import ApiError, not_found
 from assistants.models import Assistant
 from assistants.models.assistant import auto
 from assistants.pagination import paginate
+from assistants.scopes import Area, within
 from assistants.serializers.message import MetadataChanges
 from assistants.serializers.refusals import at, unsupported_value
 from assistants.views.resource import ResourceViewSet, takes
@@ -112,6 +113,7 @@ def check_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> None:
     raise ApiError(f"Invalid value for 'tool_choice': {reason}", param="tool_choice", code="invalid_value")
 
 
+@within(Area.THREADS)
 class RunViewSet(ResourceViewSet):
     def assistant(self, id: str) -> Assistant:
         assistant = Assistant.objects.filter(project=self.project, pk=id).first()
@@ -217,6 +219,7 @@ class RunViewSet(ResourceViewSet):
         return Answer(step_object(step, run, with_content=bool(included(request))))
 
 
+@within(Area.ANY)
 class ModelViewSet(ResourceViewSet):
     """/models (contract 6): the same for every project."""
 

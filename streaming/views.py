@@ -16,6 +16,7 @@ from assistants.conversation import find_thread
 from assistants.errors import error_response, not_found
 from assistants.models import Share, Thread
 from assistants.parsers import check_address
+from assistants.scopes import Area, within
 from assistants.serializers.fields import Boolean, Integer
 from assistants.views.resource import takes
 from streaming import cursors, journal, seats, sse
@@ -115,6 +116,7 @@ def thread_cursor(thread: Thread, cursor: int | None) -> tuple[int, bool]:
     return thread.last_seq if first is None else first - 1, True
 
 
+@within(Area.THREADS)
 @takes(query=QUERY)
 async def run_stream(request: HttpRequest, thread_id: str, run_id: str) -> sse.EventStream | HttpResponse:
     """GET /v1/threads/{thread_id}/runs/{run_id}/stream"""
@@ -124,6 +126,7 @@ async def run_stream(request: HttpRequest, thread_id: str, run_id: str) -> sse.E
         return error_response(error, request)
 
 
+@within(Area.THREADS)
 @takes(query=QUERY)
 async def thread_stream(request: HttpRequest, thread_id: str) -> sse.EventStream | HttpResponse:
     """GET /v1/threads/{thread_id}/runs/stream"""
@@ -133,6 +136,7 @@ async def thread_stream(request: HttpRequest, thread_id: str) -> sse.EventStream
         return error_response(error, request)
 
 
+@within(Area.THREADS)
 @takes(query=SEVERAL)
 async def threads_stream(request: HttpRequest) -> sse.EventStream | HttpResponse:
     """GET /v1/threads/runs/stream"""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 
 from django.conf import settings
 from django.db import models
@@ -93,11 +95,24 @@ class ApiKey(models.Model):
 
     @classmethod
     def issue(
-        cls, project: Project, name: str, *, expires_at: datetime | None = None, secret: str = ""
+        cls,
+        project: Project,
+        name: str,
+        *,
+        expires_at: datetime | None = None,
+        scopes: Sequence[str] = (),
+        budget: Decimal | None = None,
+        secret: str = "",
     ) -> tuple[ApiKey, str]:
         """A new key and its secret, which nobody can read again. `secret` is for demo data and imports only."""
         secret = secret or "sk-" + secrets.token_urlsafe(32)
         key = cls.objects.create(
-            project=project, name=name, prefix=secret[:7], digest=digest_of(secret), expires_at=expires_at
+            project=project,
+            name=name,
+            prefix=secret[:7],
+            digest=digest_of(secret),
+            expires_at=expires_at,
+            scopes=list(scopes),
+            budget=budget,
         )
         return key, secret

@@ -15,6 +15,7 @@ from assistants.models import Assistant
 from assistants.models.assistant import auto
 from assistants.pagination import paginate, remember_place
 from assistants.rows import hold
+from assistants.scopes import Area, within
 from assistants.serializers.assistant import AssistantChanges, AssistantInput, AssistantObject, assistant_object
 from assistants.serializers.fields import merge_metadata
 from assistants.serializers.file import deletion_object
@@ -27,6 +28,7 @@ def columns(data: dict[str, Any]) -> dict[str, Any]:
     return {name: defaults.get(name) if value is None else value for name, value in data.items()}
 
 
+@within(Area.ASSISTANTS)
 class AssistantViewSet(ResourceViewSet):
     def find(self, id: str) -> Assistant:
         assistant = Assistant.objects.filter(project=self.project, pk=id).first()

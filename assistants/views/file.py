@@ -14,6 +14,7 @@ from assistants.answers import Answer, Deletion, Page
 from assistants.models import File
 from assistants.pagination import paginate, remember_place
 from assistants.parsers import StrictJSONParser, UploadParser
+from assistants.scopes import Area, within
 from assistants.serializers.fields import Integer, String
 from assistants.serializers.file import FileInput, FileObject, deletion_object, file_object
 from assistants.storage import delete_file, enter, received
@@ -22,6 +23,7 @@ from assistants.views.resource import ResourceViewSet, takes
 LIMIT = 10_000
 
 
+@within(Area.FILES)
 class FileViewSet(ResourceViewSet):
     parser_classes = [UploadParser, StrictJSONParser]
     received: File

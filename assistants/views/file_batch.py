@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from assistants import file_batches, stores
 from assistants.answers import POLL_HEADERS, Answer, Page
 from assistants.models import FileBatch, VectorStoreFile
+from assistants.scopes import Area, within
 from assistants.serializers.tools import chunk_sizes
 from assistants.serializers.vector_store import (
     FileBatchInput,
@@ -19,6 +20,7 @@ from assistants.views.resource import ResourceViewSet, takes
 from assistants.views.vector_store import FILES_QUERY, files_page
 
 
+@within(Area.FILES)
 class FileBatchViewSet(ResourceViewSet):
     def find(self, vector_store_id: str, batch_id: str) -> FileBatch:
         return file_batches.find_batch(stores.find_store(self.project, vector_store_id), batch_id)

@@ -15,6 +15,7 @@ from assistants.models import Message
 from assistants.pagination import paginate, remember_place
 from assistants.retrieval import conversations
 from assistants.rows import hold
+from assistants.scopes import Area, within
 from assistants.serializers.fields import String, merge_metadata
 from assistants.serializers.file import deletion_object
 from assistants.serializers.message import MessageInput, MessageObject, MetadataChanges, message_object
@@ -22,6 +23,7 @@ from assistants.shared import messages_of
 from assistants.views.resource import ResourceViewSet, takes
 
 
+@within(Area.THREADS)
 class MessageViewSet(ResourceViewSet):
     def find(self, thread_id: str, id: str) -> Message:
         """ApiError 404 also where the message is another thread's."""

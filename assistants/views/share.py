@@ -14,11 +14,13 @@ from assistants.conversation import find_thread
 from assistants.errors import not_found
 from assistants.models import Share
 from assistants.pagination import paginate
+from assistants.scopes import Area, within
 from assistants.serializers.file import deletion_object
 from assistants.serializers.share import ShareInput, ShareObject, share_object
 from assistants.views.resource import ResourceViewSet, takes
 
 
+@within(Area.THREADS)
 class ShareViewSet(ResourceViewSet):
     def find(self, thread_id: str, id: str) -> Share:
         """ApiError 404 also where the share is another thread's, or was revoked."""

@@ -15,6 +15,7 @@ from assistants.pagination import envelope, page, parse_text, remember_place
 from assistants.retrieval import conversations
 from assistants.retrieval.conversations import QUERY_CHARACTERS_MAX, ThreadMatch
 from assistants.rows import hold
+from assistants.scopes import Area, within
 from assistants.serializers.fields import String, merge_metadata
 from assistants.serializers.file import deletion_object
 from assistants.serializers.thread import (
@@ -28,6 +29,7 @@ from assistants.serializers.thread import (
 from assistants.views.resource import ResourceViewSet, takes
 
 
+@within(Area.THREADS)
 class ThreadViewSet(ResourceViewSet):
     @takes(query={"family": String(required=False), "query": String(max=QUERY_CHARACTERS_MAX, required=False)})
     def list(self, request: Request) -> Answer[Page[ListedThread]]:

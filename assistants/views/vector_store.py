@@ -17,6 +17,7 @@ from assistants.pagination import envelope, page, paginate, parse_choice, rememb
 from assistants.retrieval import index
 from assistants.retrieval.search import rewritten, search_together
 from assistants.rows import hold
+from assistants.scopes import Area, within
 from assistants.serializers.fields import Enum, merge_metadata
 from assistants.serializers.file import deletion_object
 from assistants.serializers.search import SearchInput, SearchResultsObject, search_results_object
@@ -43,6 +44,7 @@ def expiry_days(data: dict[str, Any]) -> int | None:
     return (data.get("expires_after") or {}).get("days")
 
 
+@within(Area.FILES)
 class VectorStoreViewSet(ResourceViewSet):
     def list(self, request: Request) -> Answer[Page[VectorStoreObject]]:
         found, has_more = page(stores.stores_of(self.project), request)
@@ -113,6 +115,7 @@ def files_page(store_files: QuerySet[VectorStoreFile], request: Request) -> Answ
     return paginate(shown, request, vector_store_file_object, scope=store_files, key="file_id")
 
 
+@within(Area.FILES)
 class VectorStoreFileViewSet(ResourceViewSet):
     def find(self, vector_store_id: str, file_id: str) -> VectorStoreFile:
         store = stores.find_store(self.project, vector_store_id)

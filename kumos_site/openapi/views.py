@@ -7,10 +7,12 @@ from typing import Any
 from rest_framework.request import Request
 
 from assistants.answers import Answer
+from assistants.scopes import Area, within
 from assistants.views.resource import ResourceViewSet
 from kumos_site.openapi.document import document
 
 
+@within(Area.ANY)
 class DocumentViewSet(ResourceViewSet):
     authentication_classes = []
     permission_classes = []

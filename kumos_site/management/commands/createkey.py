@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -10,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, transaction
 
 from assistants.models import ApiKey, Project
+from assistants.scopes import Scope
 from kumos_site.tables import missing_migrations
 
 
@@ -19,10 +21,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--project", required=True, help="name of the project that the key acts for")
         parser.add_argument("--name", default="createkey", help="what the key is called in the admin")
+        parser.add_argument(
+            "--scopes", default="", help=f"what it may do, with commas between: {', '.join(Scope)}. Else everything"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            secret = new_key(options["project"].strip(), options["name"].strip())
+            secret = new_key(options["project"].strip(), options["name"].strip(), scopes_of(options["scopes"]))
         except DatabaseError as error:
             if missing_migrations():
                 raise CommandError("The database has no tables of this release yet: run `manage.py migrate`.") from None
@@ -30,8 +35,16 @@ class Command(BaseCommand):
         self.stdout.write(secret)
 
 
+def scopes_of(text: str) -> list[str]:
+    """CommandError for a name that is none. An empty text means every scope, a text of commas alone nothing."""
+    named = [name.strip() for name in text.split(",")] if text else []
+    if unknown := [name for name in named if name not in Scope]:
+        raise CommandError(f"There is no scope “{unknown[0]}”. There are: {', '.join(Scope)}.")
+    return sorted(set(named))
+
+
 @transaction.atomic
-def new_key(project_name: str, key_name: str) -> str:
+def new_key(project_name: str, key_name: str, scopes: Sequence[str] = ()) -> str:
     """The secret of a new key. CommandError where a name is empty or too long."""
     project = Project.objects.filter(name=project_name).first() or Project(name=project_name)
     try:
@@ -40,5 +53,5 @@ def new_key(project_name: str, key_name: str) -> str:
     except ValidationError as error:
         raise CommandError("; ".join(error.messages)) from None
     project.save()
-    _, secret = ApiKey.issue(project, key_name)
+    _, secret = ApiKey.issue(project, key_name, scopes=scopes)
     return secret
