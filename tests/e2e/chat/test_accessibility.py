@@ -14,7 +14,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.chat.browsing import QUESTION, Api, ask, open_new, wait_for_end
+from tests.e2e.chat.browsing import QUESTION, Api, ask, open_new, open_thread, wait_for_end
+from tests.e2e.chat.drops import payload, png
 from tests.process import KumosProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.any_database]
@@ -76,7 +77,36 @@ def failed(page: Page, api: Api, assistant: str) -> None:
     expect(page.locator('.state[data-state="failed"]')).to_be_visible()
 
 
-@pytest.mark.parametrize("state", [started, missing, answered, failed])
+def inspected(page: Page, api: Api, assistant: str) -> None:
+    """The inspector with one event open, and a replay that is under way."""
+    thread = api.post("/threads", {})["id"]
+    api.recorded(thread, api.ask(thread, assistant, f"!fast {QUESTION}"))
+    open_thread(page, thread)
+    page.get_by_role("button", name="Event inspector").click()
+    panel = page.get_by_role("complementary", name="Event inspector")
+    panel.get_by_role("listbox", name="Events").press("End")
+    panel.get_by_role("listbox", name="Events").press("Enter")
+    expect(panel.get_by_role("region", name="Data")).to_be_visible()
+
+
+def waiting(page: Page, api: Api, assistant: str) -> None:
+    """A run that asks for a tool's output, a message that waits for it, one that is edited, files that wait, too."""
+    weather = {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
+    caller = api.assistant("Test Caller", tools=[{"type": "function", "function": weather}, {"type": "file_search"}])
+    open_new(page, caller)
+    ask(page, '!call get_weather {"city": "Paris"}')
+    expect(page.get_by_label("Output of get_weather")).to_be_visible()
+    for text in ("the first to wait", "the second to wait"):
+        ask(page, text)
+    queue = page.get_by_role("region", name="Queued messages").get_by_role("listitem")
+    queue.last.get_by_role("button", name="Edit").click()
+    with page.expect_file_chooser() as chosen:
+        page.get_by_role("button", name="Attach files").click()
+    chosen.value.set_files([payload("notes.md", b"# Notes"), payload("quay.png", png(64, 40), "image/png")])
+    expect(page.locator(".attachment[data-phase=ready]")).to_have_count(2)
+
+
+@pytest.mark.parametrize("state", [started, missing, answered, failed, inspected, waiting])
 def test_axe_finds_nothing(
     page: Page, api: Api, searcher: str, excused: list[str], state: Callable[[Page, Api, str], None]
 ) -> None:
@@ -90,6 +120,54 @@ def test_axe_finds_nothing_where_one_logs_in(browser: Browser, server: KumosProc
     page.goto("/login/nobody/nothing/")
     examine(page)
     page.close()
+
+
+def test_axe_finds_nothing_in_what_opens_over_the_page(page: Page, api: Api, plain: str) -> None:
+    thread = api.post("/threads", {"metadata": {"title": "Walrus watch"}})["id"]
+    api.recorded(thread, api.ask(thread, plain, "!fast !echo Tusks."))
+    open_thread(page, thread)
+    page.keyboard.press("Control+K")
+    page.keyboard.type("walrus")
+    expect(page.locator("#found-note")).to_be_visible()
+    examine(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Share", exact=True).click()
+    share = page.get_by_role("dialog", name="Share this thread")
+    share.get_by_role("button", name="Create link").click()
+    expect(share.get_by_role("img", name=re.compile("QR code"))).to_be_visible()
+    examine(page)
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.get_by_role("button", name="Keyboard").click()
+    expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
+    examine(page)
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    row = page.locator(f'#threads a[href$="{thread}"]')
+    row.focus()
+    page.keyboard.press("Delete")
+    expect(page.get_by_role("alertdialog", name="Delete this thread?")).to_be_visible()
+    examine(page)
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    row.focus()
+    page.keyboard.press("F2")
+    expect(page.get_by_label("Title")).to_be_focused()
+    examine(page)
+
+
+def test_axe_finds_nothing_on_a_shared_page(page: Page, api: Api, searcher: str, excused: list[str]) -> None:
+    excused.append("401")
+    thread = api.post("/threads", {"metadata": {"title": "All there is"}})["id"]
+    api.recorded(thread, api.ask(thread, searcher, f"!fast {QUESTION}"))
+    share = api.post(f"/threads/{thread}/shares", {})
+    page.goto(share["url"])
+    page.locator(".prose .chip").first.click()
+    expect(page.locator("#panel blockquote").first).to_be_visible()
+    examine(page)
+    api.http.delete(f"/threads/{thread}/shares/{share['id']}").raise_for_status()
+    expect(page.get_by_role("heading", name="This link was revoked")).to_be_visible()
+    examine(page)
 
 
 HEAR = """() => {
