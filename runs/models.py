@@ -52,9 +52,9 @@ class StepStatus(models.TextChoices):
 
 class Run(models.Model):
     id = models.CharField(primary_key=True, max_length=64, default=ids.new_run_id, editable=False)
-    project = models.ForeignKey(Project, models.CASCADE, related_name="runs")
+    project = models.ForeignKey(Project, models.CASCADE, related_name="runs", db_index=False)
     thread = models.ForeignKey(Thread, models.CASCADE, related_name="runs")
-    assistant_id = models.CharField(max_length=64, db_index=True)  # a plain id: runs outlive their assistant
+    assistant_id = models.CharField(max_length=64)  # a plain id: runs outlive their assistant
     status = models.CharField(max_length=16, choices=RunStatus.choices, default=RunStatus.QUEUED)
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
@@ -108,6 +108,8 @@ class Run(models.Model):
         ]
         indexes = [
             models.Index(fields=["thread", "created_at", "id"]),
+            models.Index(fields=["project", "created_at", "id"], name="run_of_project"),
+            models.Index(fields=["assistant_id", "created_at", "id"], name="run_of_assistant"),
             models.Index(fields=["status", "project", "created_at", "id"]),
             models.Index(fields=["status", "created_at", "id"]),  # the admin's list of one status
             models.Index(fields=["status", "lease_until"]),

@@ -14,6 +14,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models.functions import Coalesce
 
 from assistants import bell, conversation, metrics, stores
 from assistants.clock import now, shared_now
@@ -105,6 +107,75 @@ def joined_resources(*owners: Mapping[str, Any] | None) -> dict[str, Any]:
                 known = joined.setdefault(tool, {}).setdefault(name, [])
                 known.extend(id for id in ids if id not in known)
     return joined
+
+
+# Retrying -------------------------------------------------------------------------------------------------------------
+
+RETRIED_FROM = (RunStatus.FAILED, RunStatus.EXPIRED, RunStatus.INCOMPLETE, RunStatus.CANCELLED)
+RETRIED_FIELDS = (
+    "project_id",
+    "assistant_id",
+    "assistant_version",
+    "model",
+    "instructions",
+    "tools",
+    "tool_resources",
+    "metadata",
+    "temperature",
+    "top_p",
+    "response_format",
+    "tool_choice",
+    "truncation_strategy",
+    "parallel_tool_calls",
+    "max_prompt_tokens",
+    "max_completion_tokens",
+    "reasoning_effort",
+    "include",
+)
+"""All that was asked for. What came of it, and who asked, belongs to each run alone."""
+ENDED_AT = Coalesce("completed_at", "failed_at", "cancelled_at", "expires_at")
+
+
+def retry_run(run: Run, made_by: str) -> Created:
+    """A new run of the same thread that is asked for the same, in the place of `run`, which did not complete.
+
+    It answers what `run` was to answer, so ApiError 400 where the thread has gone on since. What `run` had written of
+    an answer is superseded: neither the model nor the thread's readers are to find two beginnings of one answer.
+    """
+    run = fresh(run)
+    if run.status not in RETRIED_FROM:
+        allowed = ", ".join(RETRIED_FROM)
+        raise ApiError(f"Cannot retry run with status '{run.status}': only {allowed} runs are retried.")
+    with transaction.atomic():
+        asked = {name: getattr(run, name) for name in RETRIED_FIELDS}
+        again = Run(thread_id=run.thread_id, made_by=made_by, retry_of=run.pk, **asked)
+        created = create_run(run.thread, again)
+        # Only now: the thread's row is held since, and nobody adds to it.
+        if (
+            later := run.thread.runs.filter(created_at__gt=run.created_at)
+            .exclude(pk=again.pk)
+            .order_by("created_at")
+            .last()
+        ):
+            raise ApiError(f"Cannot retry run {run.pk}: run {later.pk} of its thread came after it.")
+        ended = Run.objects.filter(pk=run.pk).values_list(ENDED_AT, flat=True).get()
+        if Message.objects.filter(thread_id=run.thread_id, created_at__gt=ended).exclude(run_id=run.pk).exists():
+            raise ApiError(f"Cannot retry run {run.pk}: its thread went on, somebody has added a message since.")
+        written = Message.objects.filter(thread_id=run.thread_id, run_id=run.pk, superseded=False)
+        for id in list(written.values_list("pk", flat=True)):
+            conversations.forget_message(id)
+        written.update(superseded=True)
+    return created
+
+
+def retryable(runs: QuerySet[Run]) -> QuerySet[Run]:
+    """Those of `runs` that `retry_run` would not refuse, as far as can be seen now."""
+    later_runs = Run.objects.filter(thread=OuterRef("thread_id"), created_at__gt=OuterRef("created_at"))
+    later_messages = Message.objects.filter(thread=OuterRef("thread_id"), created_at__gt=OuterRef("over_at")).exclude(
+        run_id=OuterRef("pk")
+    )
+    ended = runs.filter(status__in=RETRIED_FROM).annotate(over_at=ENDED_AT)
+    return ended.filter(~Exists(later_runs), ~Exists(later_messages))
 
 
 # Asking something of a run --------------------------------------------------------------------------------------------
