@@ -5,14 +5,35 @@ Sums over it are made by whoever shows them; what tokens cost is said by `prices
 
 from __future__ import annotations
 
+import logging
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 
+from django.db import DatabaseError, connection, transaction
+
+from runs import prices
 from runs.models import Run, UsageRecord
+
+logger = logging.getLogger(__name__)
+
+_later = ThreadPoolExecutor(1, thread_name_prefix="prices")
+"""Where the table of prices is read for the first time."""
 
 
 def enter(run: Run, moment: datetime) -> None:
     """Enters an ended run. To be called in the transaction that ends it, after its usage is known."""
     used = run.usage or {}
+    tokens = (
+        used.get("prompt_tokens", 0),
+        used.get("prompt_token_details", {}).get("cached_tokens", 0),
+        used.get("completion_tokens", 0),
+    )
+    cost = None
+    try:
+        cost = prices.cost_of(run.model, *tokens, read=False)
+    except prices.NotRead:  # the writer does not wait for it, nor does the database
+        transaction.on_commit(partial(_later.submit, _price, run.pk, run.model, tokens), robust=True)
     UsageRecord.objects.create(
         run_id=run.pk,
         project_id=run.project_id,
@@ -22,7 +43,19 @@ def enter(run: Run, moment: datetime) -> None:
         model=run.model,
         status=run.status,
         ended_at=moment,
-        prompt_tokens=used.get("prompt_tokens", 0),
-        cached_tokens=used.get("prompt_token_details", {}).get("cached_tokens", 0),
-        completion_tokens=used.get("completion_tokens", 0),
+        prompt_tokens=tokens[0],
+        cached_tokens=tokens[1],
+        completion_tokens=tokens[2],
+        cost=cost,
     )
+
+
+def _price(run_id: str, model: str, tokens: tuple[int, int, int]) -> None:
+    """Enters the cost of a run that ended before the prices were at hand."""
+    try:
+        if (cost := prices.cost_of(model, *tokens)) is not None:
+            UsageRecord.objects.filter(pk=run_id, cost=None).update(cost=cost)
+    except DatabaseError:
+        logger.warning("the cost of run %s was not kept", run_id, exc_info=True)
+    finally:
+        connection.close()

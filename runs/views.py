@@ -22,7 +22,7 @@ from assistants.scopes import Area, within
 from assistants.serializers.message import MetadataChanges
 from assistants.serializers.refusals import at, unsupported_value
 from assistants.views.resource import ResourceViewSet, takes
-from runs import transitions
+from runs import budgets, transitions
 from runs.completers import CompleterError, catalogue
 from runs.completers.providers import completer_for
 from runs.models import Run
@@ -122,9 +122,11 @@ class RunViewSet(ResourceViewSet):
         return assistant
 
     def new_run(self, data: Mapping[str, Any]) -> Run:
-        """The run that the request asks for, unsaved."""
+        """The run that the request asks for, unsaved. ApiError 429 where there is no budget for it."""
         run = new_run(self.assistant(data["assistant_id"]), data, included(self.request))
-        run.made_by = principal_of(self.request).owner
+        principal = principal_of(self.request)
+        budgets.check(principal.project, principal.key)
+        run.made_by = principal.owner
         run.request_id = self.request.META.get("KUMOS_REQUEST_ID", "")
         return run
 
