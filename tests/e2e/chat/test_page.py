@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, StorageState, expect
 
 from tests.e2e.chat.browsing import (
     PROSE,
@@ -196,4 +196,24 @@ def test_logged_out_people_are_sent_to_the_login_page(browser: Browser, server: 
     page = context.new_page()
     page.goto(f"{server.url}/chat/")
     expect(page).to_have_url(re.compile(r"/admin/login/\?next=/chat/"))
+    context.close()
+
+
+def test_who_was_logged_out_meanwhile_keeps_what_was_written_and_is_led_to_the_login(
+    browser: Browser, server: KumosProcess, person: StorageState, api: Api, plain: str
+) -> None:
+    """The session ends on the server, as after "Log out" in another browser: the page learns of it by asking."""
+    context = browser.new_context(storage_state=person, base_url=server.url)
+    page = context.new_page()
+    thread = api.post("/threads", {"metadata": {"title": "Before the log out"}})["id"]
+    open_thread(page, thread)
+    page.get_by_label("Assistant").select_option(plain)
+    context.clear_cookies(name="sessionid")
+    ask(page, "Is anybody there?")
+    expect(page.get_by_role("alert")).to_contain_text("You didn't provide an API key")
+    expect(page.get_by_label("Your message")).to_have_value("Is anybody there?")
+    expect(page.get_by_role("link", name="Log in again")).to_have_attribute(
+        "href", f"/admin/login/?next=/chat/{thread}"
+    )
+    assert api.get(f"/threads/{thread}/messages")["data"] == []
     context.close()
