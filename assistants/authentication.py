@@ -7,7 +7,7 @@ Contract 1.1 and 4.3. The key's project is the only one a request can reach (P10
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db.models import Q
 from django.http import HttpRequest, QueryDict
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
@@ -74,6 +75,31 @@ class Principal:
     def called(self) -> str:
         """The same for people to read, where something says who made it."""
         return f"key “{self.key.name}”" if self.key else str(self.user or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Staff who watches in the admin, across all projects. His streams are counted with those he reads as a member."""
+
+    user: User
+    session_key: str
+    admitted: Callable[[User], bool]
+    """Whether somebody may see what he sees there."""
+
+    @property
+    def key(self) -> None:
+        return None
+
+    @property
+    def share(self) -> None:
+        return None
+
+    @property
+    def owner(self) -> str:
+        return f"user {self.user.pk}"
+
+
+type Reader = Principal | Operator
 
 
 def bearer(header: str) -> str:
@@ -161,26 +187,30 @@ def by_session(request: HttpRequest) -> Principal | None:
     return Principal(project, user=user, session_key=session_key)
 
 
-def still_allowed(principals: Collection[Principal]) -> set[Principal]:
-    """Those of `principals` whose key, share or session would still be accepted. One query for all of a kind."""
+def still_allowed(readers: Collection[Reader]) -> set[Reader]:
+    """Those of `readers` whose key, share or session would still be accepted. One query for all of a kind."""
     moment = clock.now()
-    keys = [principal.key.pk for principal in principals if principal.key]
-    shares = [principal.share.pk for principal in principals if principal.share]
+    keys = [who.key.pk for who in readers if who.key]
+    shares = [who.share.pk for who in readers if who.share]
     good = ApiKey.objects.usable(moment)
     scopes_of = dict(good.filter(pk__in=keys).values_list("pk", "scopes")) if keys else {}
     linked = set(Share.objects.usable(moment).filter(pk__in=shares).values_list("pk", flat=True)) if shares else set()
 
-    def is_allowed(who: Principal) -> bool:
+    def is_allowed(who: Reader) -> bool:
+        if isinstance(who, Operator):
+            return still_there(who)
         if who.key:
             return who.key.pk in scopes_of and scopes.allows(scopes_of[who.key.pk], who.scope)
-        return who.share.pk in linked if who.share else still_member(who)
+        return who.share.pk in linked if who.share else still_there(who)
 
-    return set(filter(is_allowed, principals))
+    return set(filter(is_allowed, readers))
 
 
-def still_member(person: Principal) -> bool:
-    """Whether somebody's session lives, and he is still of the project."""
+def still_there(person: Reader) -> bool:
+    """Whether somebody's session lives, and he is still of the project, or of the staff that may see what he sees."""
     user = user_of(HttpRequest(), person.session_key)
+    if isinstance(person, Operator):
+        return isinstance(user, User) and user.is_staff and person.admitted(user)
     return user is not None and person.project.memberships.filter(user_id=user.pk).exists()
 
 

@@ -123,6 +123,29 @@ class Watched:
             self.waiters.discard(waiter)
 
 
+class Waiting:
+    """Until something is heard of any of several threads. It hears from the moment it is made: look after that."""
+
+    def __init__(self, watched: Iterable[Watched]) -> None:
+        self._waiters = [(one, one.waiter()) for one in watched]
+
+    async def over(self, seconds: float) -> None:
+        """Returns with the first bell, or after `seconds`."""
+        waiters = [waiter for _, waiter in self._waiters]
+        try:
+            if waiters:
+                await asyncio.wait(waiters, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                await asyncio.sleep(seconds)
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        for watched, waiter in self._waiters:
+            watched.waiters.discard(waiter)
+            waiter.cancel()
+
+
 class Hub:
     """Everything that is followed on one event loop. Its tasks start with the first follower and end with the loop."""
 

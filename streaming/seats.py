@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from channels.db import database_sync_to_async
 from django.conf import settings
 
-from assistants.authentication import Principal, still_allowed
+from assistants.authentication import Reader, still_allowed
 from assistants.errors import OVERLOADED, ApiError
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class StreamOver(Exception):
 class Seat:
     """A place among the open streams. Made by `take`."""
 
-    def __init__(self, principal: Principal, *, counted: bool) -> None:
+    def __init__(self, principal: Reader, *, counted: bool) -> None:
         self.principal = principal
         self._counted = counted
         self._limit: asyncio.Timeout | None = None
@@ -106,7 +106,7 @@ class Seat:
             self.leave()
 
 
-def take(principal: Principal) -> Seat:
+def take(principal: Reader) -> Seat:
     """A seat for one more stream. Raises ApiError 429 where the key has too many, 503 where this process has."""
     visit = _visit.get()
     with _lock:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
 from assistants import clock
-from assistants.admin.markup import duration, error_in_words
+from assistants.admin.markup import clipped, duration, error_in_words
 from runs.models import ACTIVE, Run, RunStatus
 
 
@@ -16,6 +19,29 @@ def ended(run: Run) -> datetime | None:
 def took(run: Run) -> str:
     """From creation to the end, or until now."""
     return duration((ended(run) or clock.now()) - run.created_at)
+
+
+def spoke_after(run: Run) -> str:
+    """How long the first token took, by which people judge speed."""
+    return duration(run.first_token_at - run.created_at if run.first_token_at else None)
+
+
+def told(run: Run, part: str) -> SafeString:
+    """A part of the run's state that `live.js` keeps up to date: "status", "took", "first", "tokens" or "trouble".
+
+    The page must load that script (`admin_kumos/live.js`), and its viewer have the permission to view runs.
+    """
+    if part == "status":
+        return format_html('<span class="kumos-badge kumos-{}" data-run="{}">{}</span>', run.status, run.pk, words(run))
+    show = {"took": took, "first": spoke_after, "tokens": tokens, "trouble": trouble}[part]
+    since = round(run.created_at.timestamp() * 1000) if part == "took" and run.status in ACTIVE else ""
+    return format_html(
+        '<span data-run="{}" data-part="{}" data-since="{}">{}</span>', run.pk, part, since, clipped(show(run), 500)
+    )
+
+
+def words(run: Run) -> str:
+    return run.status.replace("_", " ")
 
 
 def tokens(run: Run) -> str:

@@ -9,18 +9,19 @@ from django.contrib.admin import ActionLocation
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.urls import path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from assistants.admin.lists import ReadOnlyAdmin
-from assistants.admin.markup import badge, clipped, moment, page_of, titled
+from assistants.admin.markup import clipped, moment, page_of, titled
 from assistants.errors import ApiError
 from assistants.models import Assistant, Thread
 from runs.models import ACTIVE, Run
 from runs.transitions import cancel_run
 
-from . import run_page
-from .outcome import tokens, took, trouble
+from . import live, run_page
+from .outcome import tokens, told, took, trouble
 
 RUNS_BESIDE = 50
 CANCELLED_AT_ONCE = 500
@@ -29,7 +30,10 @@ CANCELLED_AT_ONCE = 500
 def runs_of_thread(thread: Thread) -> SafeString:
     """The newest runs of a thread, for the thread's page."""
     runs = thread.runs.defer(*RunAdmin.list_defer).order_by("-created_at", "-id")[:RUNS_BESIDE]
-    rows = [(page_of(Run, run.id), run.id, badge(run.status), took(run), tokens(run), trouble(run)) for run in runs]
+    rows = [
+        (page_of(Run, run.id), run.id, told(run, "status"), told(run, "took"), tokens(run), trouble(run))
+        for run in runs
+    ]
     return mark_safe(render_to_string("admin/runs/run/beside.html", {"rows": rows}))
 
 
@@ -57,6 +61,10 @@ class RunAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         name = Assistant.objects.filter(pk=OuterRef("assistant_id")).order_by().values("name")
         return Run.objects.annotate(assistant_name=Subquery(name))
+
+    def get_urls(self) -> list[Any]:
+        live_address = path("live/", self.admin_site.admin_view(live.watch), name="runs_run_live")
+        return [live_address, *super().get_urls()]
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("runs.change_run")
@@ -89,7 +97,7 @@ class RunAdmin(ReadOnlyAdmin):
     @admin.display(description="Status")
     def state(self, run: Run) -> str:
         reason = clipped(trouble(run), 120)
-        return format_html('{}<br><span class="kumos-trouble">{}</span>', badge(run.status), reason)
+        return format_html('{}<br><span class="kumos-trouble">{}</span>', told(run, "status"), reason)
 
     @admin.display(description="Assistant and model")
     def assistant(self, run: Any) -> str:
