@@ -26,16 +26,35 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 VARIABLES: dict[str, str] = {}
 """Name of every environment variable Kumos reads → its default, as written in docs/settings.md."""
 
+GIVEN: dict[str, str] = {}
+"""Those of them that the environment sets → the value as people may see it (kumos_site/system.py)."""
+
+SECRETS = {"SECRET_KEY", "OPENAI_API_KEY", "KUMOS_METRICS_TOKEN"}
+
+
+def without_secrets(name: str, raw: str) -> str:
+    """`raw` for people: never a key, nor the user, the password or the parameters of an address."""
+    if name in SECRETS:
+        return "•••"
+    return re.sub(r"\?.*", "?…", re.sub(r"://[^/@]*@", "://…@", raw)) if "://" in raw else raw
+
 
 def read[T](name: str, default: str, parse: Callable[[str], T]) -> T:
     """The variable `name` (or its default) through `parse`; its ValueError stops the start with one clear line."""
     VARIABLES[name] = default
-    raw = os.environ.get(name, "").strip() or default
+    given = os.environ.get(name, "").strip()
+    if given:
+        GIVEN[name] = without_secrets(name, given)
     try:
-        return parse(raw)
+        return parse(given or default)
     except ValueError as error:
-        shown = re.sub(r"://[^/@]*@", "://…@", raw)  # never a password
-        raise ImproperlyConfigured(f"{name}={shown!r}: {error}") from None
+        raise ImproperlyConfigured(f"{name}={without_secrets(name, given or default)!r}: {error}") from None
+
+
+def family(prefix: str) -> dict[str, str]:
+    """All variables whose names begin so, by name: the only ones that an operator may name in the admin."""
+    given = {name: value.strip() for name, value in os.environ.items() if name.startswith(prefix)}
+    return {name: value for name, value in given.items() if value}
 
 
 def boolean(raw: str) -> bool:
@@ -106,7 +125,14 @@ PORT = read("PORT", "3000", port)
 DEBUG = read("DEBUG", "false", boolean)
 KUMOS_SETUP = read("KUMOS_SETUP", "true", boolean)
 
-SECRET_KEY = read("SECRET_KEY", "", str) or kept(DATA_DIR / "secret_key", lambda: secrets.token_urlsafe(48))
+FILE_UPLOAD_TEMP_DIR = DATA_DIR / "incoming"
+SECRET_KEY = read("SECRET_KEY", "", str)
+try:
+    for _folder in (DATA_DIR, FILE_UPLOAD_TEMP_DIR):
+        _folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    SECRET_KEY = SECRET_KEY or kept(DATA_DIR / "secret_key", lambda: secrets.token_urlsafe(48))
+except OSError as _error:
+    raise ImproperlyConfigured(f"KUMOS_DATA_DIR={str(DATA_DIR)!r} cannot be written: {_error.strerror}") from None
 ALLOWED_HOSTS = read("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", words)
 CSRF_TRUSTED_ORIGINS = read("CSRF_TRUSTED_ORIGINS", "", words)
 
@@ -255,6 +281,7 @@ OPENAI_API_KEY = read("OPENAI_API_KEY", "", str)
 OPENAI_BASE_URL = read("OPENAI_BASE_URL", "", url)
 OLLAMA_BASE_URL = read("OLLAMA_BASE_URL", "", url)
 OLLAMA_MODEL = read("OLLAMA_MODEL", "", str)
+KUMOS_PROVIDER_KEYS = family("KUMOS_PROVIDER_KEY_")
 KUMOS_DEFAULT_MODEL = read("KUMOS_DEFAULT_MODEL", "scripted", str)
 KUMOS_SCRIPTED_TOKENS_PER_SECOND = read("KUMOS_SCRIPTED_TOKENS_PER_SECOND", "40", positive)
 KUMOS_UPSTREAM_CONNECT_SECONDS = read("KUMOS_UPSTREAM_CONNECT_SECONDS", "10", positive)
@@ -312,8 +339,6 @@ KUMOS_PROBE_PORT = read("KUMOS_PROBE_PORT", "", port_or_none)
 KUMOS_PROBE_HOST = read("KUMOS_PROBE_HOST", "127.0.0.1", str)
 KUMOS_FAILPOINTS = read("KUMOS_FAILPOINTS", "", failpoints.parse)
 DATA_UPLOAD_MAX_MEMORY_SIZE = KUMOS_BODY_BYTES_MAX
-FILE_UPLOAD_TEMP_DIR = DATA_DIR / "incoming"
-FILE_UPLOAD_TEMP_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 LOGGING = {
     "version": 1,

@@ -25,7 +25,7 @@ from assistants.faults import is_passing
 from assistants.tokens import count_tokens
 from runs import progress, prompt, queue
 from runs.calls import Call, usable_id
-from runs.completers import CompleterError, Finish, TextDelta, ToolCallDelta, Usage
+from runs.completers import Completer, CompleterError, Finish, TextDelta, ToolCallDelta, Usage
 from runs.completers.providers import completer_for
 from runs.images import Images
 from runs.models import Run
@@ -55,6 +55,9 @@ class Turn:
     """What one answer of the model has come to so far."""
 
     prompt: prompt.Prompt
+    completer: Completer
+    model: str
+    """By which name `completer` knows the model."""
     message: MessageScribe | None = None
     message_done: bool = False
     calls: dict[int, Call] = field(default_factory=dict)
@@ -83,6 +86,11 @@ class Turn:
         assert usage is not None  # the answer is over, and where the model said nothing it was estimated
         words = max(usage.completion_tokens - self.said_tokens, 0)
         return usage_of(usage.prompt_tokens, words, usage.cached_tokens, usage.reasoning_tokens)
+
+
+def next_turn(run: Run) -> Turn:
+    """What to ask, and whom. Reads the database. Raises PromptTooLong, and CompleterError where nobody answers."""
+    return Turn(prompt.build(run), *completer_for(run.model, run.project_id))
 
 
 class Executor:
@@ -206,10 +214,10 @@ class Executor:
     # Turns --------------------------------------------------------------------------------------------------------
 
     async def _turns(self) -> None:
-        read = database_sync_to_async(prompt.build, thread_sensitive=False)
+        read = database_sync_to_async(next_turn, thread_sensitive=False)
         for _ in range(settings.KUMOS_TURNS_MAX):
             try:
-                self._turn = Turn(await read(self.run))
+                self._turn = await read(self.run)
             except prompt.PromptTooLong:
                 await self.pen.write(partial(progress.stop_short, self.run, "max_prompt_tokens", "max_tokens", None))
                 return
@@ -223,11 +231,10 @@ class Executor:
 
     async def _take(self, turn: Turn) -> bool:
         """One answer of the model and what it asks for. True when the run is over or waits for its client."""
-        completer, model = completer_for(turn.prompt.request.model)
-        request = turn.prompt.for_model(model)
-        if completer.sees:
+        request = turn.prompt.for_model(turn.model)
+        if turn.completer.sees:
             request = await self.images.shown(request)
-        async with aclosing(completer.stream(request)) as events:
+        async with aclosing(turn.completer.stream(request)) as events:
             async for event in events:
                 await self.pen.check()
                 match event:

@@ -13,6 +13,7 @@ from functools import partial
 from django.db import DatabaseError, connection, transaction
 
 from runs import prices
+from runs.completers import providers
 from runs.models import Run, UsageRecord
 
 logger = logging.getLogger(__name__)
@@ -31,9 +32,10 @@ def enter(run: Run, moment: datetime) -> None:
     )
     cost = None
     try:
-        cost = prices.cost_of(run.model, *tokens, read=False)
+        model = providers.meant(run.model, run.project_id)
+        cost = prices.cost_of(model, *tokens, read=False)
     except prices.NotRead:  # the writer does not wait for it, nor does the database
-        transaction.on_commit(partial(_later.submit, _price, run.pk, run.model, tokens), robust=True)
+        transaction.on_commit(partial(_later.submit, _price, run.pk, model, tokens), robust=True)
     UsageRecord.objects.create(
         run_id=run.pk,
         project_id=run.project_id,

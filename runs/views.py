@@ -66,7 +66,7 @@ def new_run(assistant: Assistant, data: Mapping[str, Any], include: list[str]) -
     given = {name: value for name, value in data.items() if value is not None}
     model = given.get("model", assistant.model)
     try:
-        completer_for(model)
+        completer_for(model, assistant.project_id)
     except CompleterError as error:
         logger.warning("a run was refused: %s", error.message)
         raise ApiError(

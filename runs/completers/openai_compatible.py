@@ -102,16 +102,25 @@ class Failure(Exception):
 
 class OpenAICompatibleCompleter:
     """A `Completer` over HTTP. `base_url` ends before /chat/completions; an empty `api_key` sends none.
+    `key_place` says where that is to be changed.
 
     Tries up to KUMOS_UPSTREAM_ATTEMPTS times, and never again once an event was given.
     """
 
     sees = True
 
-    def __init__(self, base_url: str, api_key: str, *, limit_field: LimitField = "max_completion_tokens") -> None:
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        limit_field: LimitField = "max_completion_tokens",
+        key_place: str = "OPENAI_API_KEY",
+    ) -> None:
         self.url = f"{base_url.rstrip('/')}/chat/completions"
         self.limit_field: LimitField = limit_field
         self.api_key = api_key
+        self.key_place = key_place
         # No compression: a few bytes could become gigabytes before any limit sees them.
         self.headers = {b"Content-Type": b"application/json", b"Accept-Encoding": b"identity"}
         if api_key:
@@ -169,7 +178,8 @@ class OpenAICompatibleCompleter:
             try:
                 if not response.is_success:
                     async with asyncio.timeout(idle):
-                        failure = refusal(response, await body_start(response, ERROR_BYTES_MAX), body, self.api_key)
+                        said = await body_start(response, ERROR_BYTES_MAX)
+                        failure = refusal(response, said, body, self.api_key, self.key_place)
                         failure.status = str(response.status_code)
                         raise failure
                 async with aclosing(answer_of(response, idle, self.api_key)) as events:
@@ -352,7 +362,7 @@ def pause_before(attempt: int, asked: float | None) -> float:
 # What its faults mean (contract 2.9) ----------------------------------------------------------------------------------
 
 
-def refusal(response: httpx.Response, content: bytes, body: Mapping[str, Any], api_key: str) -> Failure:
+def refusal(response: httpx.Response, content: bytes, body: Mapping[str, Any], api_key: str, key_place: str) -> Failure:
     """What a response that is not 2xx means."""
     status = response.status_code
     try:
@@ -361,7 +371,7 @@ def refusal(response: httpx.Response, content: bytes, body: Mapping[str, Any], a
         said, code = "", ""
     reason = f": {said}" if said else "."
     if status in {401, 403}:
-        return Failure("server_error", f"The model server refused the key ({status}). Check OPENAI_API_KEY.")
+        return Failure("server_error", f"The model server refused the key ({status}). Check {key_place}.")
     if 300 <= status < 400:
         return Failure("server_error", f"The model server redirects ({status}). Set its final address as base URL.")
     if status == 429:
