@@ -39,6 +39,8 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
+ASKING = ("/v1/models", "/admin/system/", "/admin/runs/provider/")
+"""What begins so may ask model servers, and wait for them."""
 THREADS = 4
 SLOW_THREADS = 2
 """Threads for what takes seconds, which others need not wait for: taking an upload apart, asking model servers."""
@@ -109,7 +111,7 @@ class PageHandler(ASGIHandler):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = scope.get("extensions", {}).get(BODY)
         is_large = body is not None and not isinstance(body, BytesIO)  # intake.MEMORY_BYTES
-        is_slow = is_large or scope["path"].startswith("/v1/models")  # which providers are asked for
+        is_slow = is_large or scope["path"].startswith(ASKING)
         lane = free_lane(_slow_lanes if is_slow else _lanes)
         with seats.visit():
             async with ThreadSensitiveContext(executor=lane):

@@ -4,7 +4,7 @@ from assistants.admin import suggestions
 from assistants.admin import thread as thread_admin
 from runs.completers import providers
 
-from . import run, worker  # noqa: F401
+from . import provider, run, worker  # noqa: F401
 from .run import runs_of_thread
 
 thread_admin.beside.append(runs_of_thread)
