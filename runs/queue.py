@@ -14,6 +14,7 @@ import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO
@@ -209,12 +210,24 @@ def _give_up(run: Run, message: str) -> None:
     end_run(run, failed, only_from=[RunStatus.IN_PROGRESS], epoch=run.epoch)
 
 
-def beat(worker_id: str, runs: Sequence[Run], draining: bool = False) -> tuple[list[str], list[str]]:
-    """Renews the leases of a worker's runs. Returns the ids of those that are to be cancelled, and of those it lost.
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What a worker learns when it beats: ids of its runs that are to be cancelled, of those that it lost, and whether
+    an operator wants it to claim nothing more."""
+
+    cancelled: list[str]
+    lost: list[str]
+    drain_asked: bool
+
+
+def beat(worker_id: str, runs: Sequence[Run], stopping: bool = False) -> Pulse:
+    """Renews the leases of a worker's runs.
 
     One that was just handed back is not its own any more: with a new lease, everybody would wait for that to run out.
     """
-    Worker.objects.filter(pk=worker_id).update(beat_at=shared_now(), draining=draining)
+    me = Worker.objects.filter(pk=worker_id)
+    me.update(beat_at=shared_now(), draining=True if stopping else F("drain_asked"))
+    drain_asked = me.values_list("drain_asked", flat=True).first() or False
     with transaction.atomic(savepoint=False):
         epochs = {run.pk: run.epoch for run in runs}
         mine = [
@@ -227,7 +240,14 @@ def beat(worker_id: str, runs: Sequence[Run], draining: bool = False) -> tuple[l
                 lease_until=_lease()
             )
     held = {run.pk for run in mine}
-    return [run.pk for run in mine if run.status == RunStatus.CANCELLING], [pk for pk in epochs if pk not in held]
+    cancelled = [run.pk for run in mine if run.status == RunStatus.CANCELLING]
+    return Pulse(cancelled, [pk for pk in epochs if pk not in held], drain_asked)
+
+
+def ask_to_drain(worker: Worker, asked: bool) -> bool:
+    """Has a worker claim nothing more, or claim again, from its next beat on; what it has it ends. False where that is
+    so already, or it is gone. A worker that is started anew has not been asked."""
+    return bool(Worker.objects.filter(pk=worker.pk, drain_asked=not asked).update(drain_asked=asked))
 
 
 def release(run: Run, *, crashed: bool = False) -> None:

@@ -53,6 +53,8 @@ class Runner:
         self.file_tasks: dict[asyncio.Task[None], ingest.FileClaim] = {}
         self.isolation = Isolation()
         self.stopping = False
+        self.resting = False
+        """An operator asked it to claim nothing more; unlike a stopping one it lives on, and may be asked back."""
         self.registered = asyncio.Event()
         self._rounds: dict[str, float] = {}
         """Name of each loop → when it last did its work without an error, on the monotonic clock."""
@@ -163,7 +165,7 @@ class Runner:
     # Loops --------------------------------------------------------------------------------------------------------
 
     async def _claim(self) -> None:
-        while not self.stopping and (free := self.slots - len(self.executors)) > 0:
+        while self._takes() and (free := self.slots - len(self.executors)) > 0:
             runs = await self.writer.run(partial(queue.claim, self.id, free, set(self.executors)))
             if runs:
                 failpoint("run.claimed.after_commit")
@@ -171,6 +173,9 @@ class Runner:
                 self._start(run)
             if len(runs) < free:
                 return
+
+    def _takes(self) -> bool:
+        return not (self.stopping or self.resting)
 
     def _start(self, run: Run) -> None:
         executor = self.executors[run.pk] = Executor(run, self.writer)
@@ -190,7 +195,7 @@ class Runner:
 
     async def _claim_files(self) -> None:
         free = ingest.FILE_SLOTS - len(self.file_tasks)
-        if free <= 0 or self.stopping:
+        if free <= 0 or not self._takes():
             return
         for claim in await self.writer.run(partial(ingest.claim_files, self.id, free)):
             if self.stopping:  # meanwhile: `drain` does not know of this one
@@ -208,21 +213,28 @@ class Runner:
         held = dict(self.executors)
         runs = [executor.run for executor in held.values()]
         asked_at = time.monotonic()
-        cancelled, lost = await self.writer.run(partial(queue.beat, self.id, runs, self.stopping))
+        pulse = await self.writer.run(partial(queue.beat, self.id, runs, self.stopping))
         for executor in held.values():
             executor.pen.held_at = asked_at  # lost or not, it has been asked
-        for run_id in cancelled:
+        self._rest(pulse.drain_asked)
+        for run_id in pulse.cancelled:
             self.cancel(run_id)
-        for run_id in lost:
+        for run_id in pulse.lost:
             metrics.FENCE_REJECTIONS.labels("beat").inc()
             held[run_id].stop(Stop.LOST)  # not one that has claimed the run again meanwhile
+
+    def _rest(self, asked: bool) -> None:
+        if asked != self.resting:
+            logger.warning("worker %s %s", self.id, "was asked to claim nothing more" if asked else "claims again")
+            self.resting = asked
+            self.wake()
 
     async def _reclaim(self) -> None:
         if await self._database(queue.reclaim_dead, self.id):
             self._run_bell.set()
         # It asks for more than can be begun: some may have their process already, which takes a moment to claim them.
         waiting = await self._database(queue.on_last_chance, 2 * AT_ONCE, set(self.executors))
-        if not self.stopping:
+        if self._takes():
             self.isolation.start(waiting)
 
     async def _sweep(self) -> None:

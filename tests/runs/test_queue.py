@@ -167,7 +167,7 @@ def test_a_beat_that_comes_after_the_handing_back_takes_nothing_back(atlas: Proj
     (id,) = queued(atlas)
     (mine,) = queue.claim("worker_a", 1)
     queue.release(mine)
-    assert queue.beat("worker_a", [mine]) == ([], [id])
+    assert queue.beat("worker_a", [mine]) == queue.Pulse([], [id], drain_asked=False)
     (run,) = queue.claim("worker_b", 1)
     assert (run.pk, run.crash_attempts) == (id, 0)
 
@@ -259,7 +259,7 @@ def test_a_beat_renews_and_reports(atlas: Project) -> None:
     assert taken is not None
     progress.fail(mine[3], "server_error", "No.")
 
-    assert queue.beat("worker_a", mine) == ([cancelled], [lost, over])
+    assert queue.beat("worker_a", mine) == queue.Pulse([cancelled], [lost, over], drain_asked=False)
 
     soon = now() + timedelta(seconds=25)
     assert set(Run.objects.filter(lease_until__gt=soon).values_list("pk", flat=True)) == {well, cancelled, lost}

@@ -316,12 +316,12 @@ class Lives(RuleBasedStateMachine):
         """Of all runs that the worker ever had: zombies beat, too."""
         worker = handle.run.worker_id
         mine = {handle.run.pk: handle.run for handle in self.handles if handle.run.worker_id == worker}
-        cancelled, lost = queue.beat(worker, list(mine.values()))
+        pulse = queue.beat(worker, list(mine.values()))
         for id, held in mine.items():
             run = self.runs.get(id)
             is_held = run is not None and run.epoch == held.epoch and run.status in HELD and run.worker == worker
-            assert (id in lost) == (not is_held)
-            assert (id in cancelled) == (is_held and run is not None and run.status == "cancelling")
+            assert (id in pulse.lost) == (not is_held)
+            assert (id in pulse.cancelled) == (is_held and run is not None and run.status == "cancelling")
             if is_held and run is not None:
                 run.lease = "held"
 
