@@ -51,6 +51,10 @@ def one_of_several() -> None:
     _one_of_several = True
 
 
+def is_one_of_several() -> bool:
+    return _one_of_several
+
+
 def healthy() -> bool:
     """Whether bells may be expected to arrive, as far as is known."""
     return _failed_at is None and not _unheard and not (_one_of_several and in_memory())

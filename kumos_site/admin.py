@@ -11,7 +11,7 @@ from django.contrib.admin import AdminSite
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import path, reverse
 
 from assistants import clock
 from assistants.models import ApiKey, Assistant, File, Membership, Project, Thread, VectorStore
@@ -115,6 +115,10 @@ def advice(request: HttpRequest) -> list[Advice]:
     return steps
 
 
+PAGES = [("Tools", "tools", "runs.view_run"), ("System", "system", "runs.view_worker")]
+"""Name, view and the permission that it takes, of the pages that belong to no table."""
+
+
 class KumosAdminSite(AdminSite):
     site_header = "Kumos"
     site_title = "Kumos"
@@ -123,7 +127,26 @@ class KumosAdminSite(AdminSite):
 
     def get_urls(self) -> list[Any]:
         """The site's own pages, which belong to no table, before Django's."""
-        return [*super().get_urls()]
+        from kumos_site.system import system_page
+        from runs.admin.tools import tools_page
+
+        own = [
+            path("system/", self.admin_view(system_page), name="system"),
+            path("tools/", self.admin_view(tools_page), name="tools"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """Those pages stand among the tables, in the overview and beside every page."""
+        apps = super().get_app_list(request, app_label)
+        for app in apps:
+            if app["app_label"] == "runs":
+                app["models"] += [
+                    {"name": name, "object_name": name, "admin_url": reverse(f"admin:{view}"), "view_only": True}
+                    for name, view, permission in PAGES
+                    if request.user.has_perm(permission)
+                ]
+        return apps
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         context = {
