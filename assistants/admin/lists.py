@@ -31,7 +31,7 @@ COUNT_CAP = 1000
 
 def capped_count(rows: QuerySet[Any], cap: int = COUNT_CAP) -> int:
     """How many rows there are, `cap + 1` standing for "more than `cap`": the database stops looking there."""
-    return rows.order_by()[: cap + 1].count()
+    return rows.order_by().values("pk")[: cap + 1].count()
 
 
 def spoken(count: int, cap: int = COUNT_CAP) -> str:

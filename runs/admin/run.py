@@ -1,30 +1,34 @@
-"""The list of runs. The page of one run is put together in `run_page.py`."""
+"""The list of runs, and what is done to those that are ticked. The page of one run is put together in `run_page.py`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin import ActionLocation
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
-from django.urls import path
+from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from assistants.admin.lists import ReadOnlyAdmin
+from assistants import clock
+from assistants.admin.lists import BoundedChangeList, ReadOnlyAdmin
 from assistants.admin.markup import clipped, moment, page_of, titled
 from assistants.errors import ApiError
 from assistants.models import Assistant, Thread
-from runs.models import ACTIVE, Run
-from runs.transitions import cancel_run
+from runs.models import ACTIVE, Run, UsageRecord
+from runs.transitions import cancel_run, retry_run
 
-from . import live, run_page
-from .outcome import tokens, told, took, trouble
+from . import actions_page, bundle, live, run_page, triage
+from .narrowing import PARAMETERS, Narrowing, makers
+from .outcome import tokens, told, trouble
+from .run_filters import FILTERS
 
 RUNS_BESIDE = 50
-CANCELLED_AT_ONCE = 500
+DONE_AT_ONCE = 500
 
 
 def runs_of_thread(thread: Thread) -> SafeString:
@@ -37,11 +41,39 @@ def runs_of_thread(thread: Thread) -> SafeString:
     return mark_safe(render_to_string("admin/runs/run/beside.html", {"rows": rows}))
 
 
+def dollars(millionths: int | None) -> str:
+    """ "$0.0011", "$12.30"."""
+    if millionths is None:
+        return "no price known"
+    amount = millionths / 1_000_000
+    return f"${amount:,.2f}" if amount >= 1 or not millionths else f"${amount:.4f}"
+
+
+class RunChangeList(BoundedChangeList):
+    """Narrowed by `narrowing.py`; who made the runs of the page and what they cost is asked once for all of them."""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        self.narrowing = Narrowing.of(request.GET)
+        rows, self.looked_since = self.narrowing.quickly(super().get_queryset(request, exclude_parameters))
+        return rows
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        page: list[Any] = list(self.result_list)
+        names = makers([run.made_by for run in page])
+        ended = [run.pk for run in page if run.status not in ACTIVE]
+        costs = dict(UsageRecord.objects.filter(pk__in=ended).order_by().values_list("run_id", "cost"))
+        for run in page:
+            run.maker = names.get(run.made_by, run.made_by)
+            run.price = dollars(costs[run.pk]) if run.pk in costs else "–"
+        self.result_list = page  # type: ignore[assignment]
+
+
 @admin.register(Run)
 class RunAdmin(ReadOnlyAdmin):
-    list_display = ("id", "state", "assistant", "created", "cost")
-    list_filter = ("status",)
-    list_select_related = ("thread",)
+    list_display = ("id", "state", "assistant", "made_for", "created", "lasted", "cost")
+    list_filter = FILTERS
+    list_select_related = ("project",)
     list_defer = (
         "instructions",
         "tools",
@@ -53,21 +85,99 @@ class RunAdmin(ReadOnlyAdmin):
         "include",
         "required_action",
     )
-    search_fields = ("id__exact", "thread_id__exact")
-    search_help_text = "The whole id of a run or of a thread."
+    search_fields = ("id__exact", "thread_id__exact", "request_id__exact")
+    search_help_text = "The whole id of a run, of a thread or of a request (x-request-id)."
     change_form_template = "admin/runs/run/page.html"
-    actions = ("cancel",)
+    actions = ("cancel", "retry")
+
+    def get_urls(self) -> list[Any]:
+        site = self.admin_site.admin_view
+        return [
+            path("live/", site(live.watch), name="runs_run_live"),
+            path("errors/", site(self.errors), name="runs_run_errors"),
+            path("all/<str:action>/", site(self.act_on_all), name="runs_run_all"),
+            path("<path:run_id>/bundle/", site(self.bundle), name="runs_run_bundle"),
+            *super().get_urls(),
+        ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         name = Assistant.objects.filter(pk=OuterRef("assistant_id")).order_by().values("name")
         return Run.objects.annotate(assistant_name=Subquery(name))
 
-    def get_urls(self) -> list[Any]:
-        live_address = path("live/", self.admin_site.admin_view(live.watch), name="runs_run_live")
-        return [live_address, *super().get_urls()]
+    # The list -----------------------------------------------------------------------------------------------------
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RunChangeList]:
+        return RunChangeList
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        return lookup in (*PARAMETERS, "status__exact")  # any other column could be slow
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        return queryset, False  # the narrowing looks for ids
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        narrowing = Narrowing.of(request.GET)
+        if narrowing.q and narrowing.is_sound and request.method == "GET" and self.has_view_permission(request):
+            found = Run.objects.filter(narrowing.found()).order_by().values_list("pk", "thread_id")[:2]
+            if len(found) == 1 and narrowing.q != found[0][1]:  # a thread's only run may not be the one that is meant
+                return HttpResponseRedirect(page_of(Run, found[0][0]))
+        given = {
+            "narrowing": narrowing,
+            "all_actions": [
+                (narrowing.action_href(action.name), action.title)
+                for action in actions_page.ACTIONS.values()
+                if request.user.has_perm(action.permission)
+            ],
+            "errors_href": reverse("admin:runs_run_errors"),
+            "empty": self.first_steps(request),
+            "asked_at": round(clock.now().timestamp() * 1000),
+        }
+        return super().changelist_view(request, {**given, **(extra_context or {})})  # type: ignore[return-value]
+
+    def first_steps(self, request: HttpRequest) -> dict[str, str]:
+        """What an empty list proposes."""
+        newest = Assistant.objects.filter(scratch_of=None).order_by("-created_at")
+        return {
+            "base": request.build_absolute_uri("/v1"),
+            "assistant": newest.values_list("pk", flat=True).first() or "",
+            "add": reverse("admin:assistants_assistant_add"),
+        }
+
+    @admin.display(description="Status")
+    def state(self, run: Run) -> str:
+        return format_html('{}<br><span class="kumos-trouble">{}</span>', told(run, "status"), told(run, "trouble"))
+
+    @admin.display(description="Assistant and model")
+    def assistant(self, run: Any) -> str:
+        name = clipped(run.assistant_name or run.assistant_id, 40)
+        version = f" v{run.assistant_version}" if run.assistant_version else ""
+        return titled(f"{name}{version}", clipped(run.model, 40))
+
+    @admin.display(description="Project and who made it")
+    def made_for(self, run: Any) -> str:
+        return titled(clipped(str(run.project), 40), clipped(run.maker, 40))
+
+    @admin.display(description="Created")
+    def created(self, run: Run) -> str:
+        return moment(run.created_at)
+
+    @admin.display(description="Duration and first token")
+    def lasted(self, run: Run) -> str:
+        return titled(told(run, "took"), format_html("first {}", told(run, "first")))
+
+    @admin.display(description="Tokens and cost")
+    def cost(self, run: Any) -> str:
+        return titled(told(run, "tokens"), run.price)
+
+    # What is done to those that are ticked, or to the one of a page ------------------------------------------------
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("runs.change_run")
+        return request.user.has_perm(actions_page.ACTIONS["cancel"].permission)
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(actions_page.ACTIONS["retry"].permission)
 
     @admin.action(
         permissions=["cancel"],
@@ -75,42 +185,63 @@ class RunAdmin(ReadOnlyAdmin):
         description_plural="Cancel selected runs",
         location=(ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM),
     )
-    def cancel(self, request: HttpRequest, runs: QuerySet[Run]) -> None:
-        active = list(runs.filter(status__in=ACTIVE)[:CANCELLED_AT_ONCE])
-        cancelled = 0
-        for run in active:
-            try:
-                cancel_run(run)
-            except ApiError as error:  # it ended meanwhile
-                self.message_user(request, f"{run.pk}: {error}", messages.WARNING)
-            else:
-                cancelled += 1
-                self.log_change(request, run, "Cancelled.")
-        if len(active) == CANCELLED_AT_ONCE:
-            text = f"The first {CANCELLED_AT_ONCE} of them; there may be more."
-            self.message_user(request, text, messages.WARNING)
+    def cancel(self, request: HttpRequest, runs: QuerySet[Run]) -> HttpResponse | None:
+        if request.POST.get("select_across") == "1":
+            return HttpResponseRedirect(Narrowing.of(request.GET).action_href("cancel"))
+        active = list(runs.filter(status__in=ACTIVE)[:DONE_AT_ONCE])
+        cancelled = self.each(request, active, cancel_run, "Cancelled.")
         if cancelled:
-            self.message_user(request, f"{cancelled} told to stop.", messages.SUCCESS)
+            self.message_user(request, f"{len(cancelled)} told to stop.", messages.SUCCESS)
         elif not active:
             self.message_user(request, "Nothing to cancel: it has ended already.", messages.WARNING)
+        return None
 
-    @admin.display(description="Status")
-    def state(self, run: Run) -> str:
-        reason = clipped(trouble(run), 120)
-        return format_html('{}<br><span class="kumos-trouble">{}</span>', told(run, "status"), reason)
+    @admin.action(
+        permissions=["retry"],
+        description="Retry this run",
+        description_plural="Retry selected runs",
+        location=(ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM),
+    )
+    def retry(self, request: HttpRequest, runs: QuerySet[Run]) -> HttpResponse | None:
+        """Ends on the page of the new run, if it was the page of the old one that it began on."""
+        if request.POST.get("select_across") == "1":
+            return HttpResponseRedirect(Narrowing.of(request.GET).action_href("retry"))
+        made_by = f"user {request.user.pk}"
+        created = self.each(
+            request, list(runs[:DONE_AT_ONCE]), lambda run: retry_run(run, made_by).run, "Retried.", "Retry of {}."
+        )
+        if not created:
+            return None
+        self.message_user(request, f"{len(created)} begun anew.", messages.SUCCESS)
+        is_page = request.resolver_match is not None and request.resolver_match.url_name == "runs_run_change"
+        return HttpResponseRedirect(page_of(Run, created[0].pk)) if is_page else None
 
-    @admin.display(description="Assistant and model")
-    def assistant(self, run: Any) -> str:
-        name = clipped(run.assistant_name or run.assistant_id, 40)
-        return titled(name, clipped(run.model, 40))
+    def each(
+        self, request: HttpRequest, runs: list[Run], act: Callable[[Run], Run], done: str, made: str = ""
+    ) -> list[Run]:
+        """What became of those that `act` did not refuse; `made` is noted of what is a run of its own."""
+        became = []
+        for run in runs:
+            try:
+                became.append(act(run))
+            except ApiError as error:
+                self.message_user(request, f"{run.pk}: {error}", messages.WARNING)
+            else:
+                self.log_change(request, run, done)
+                if made:
+                    self.log_addition(request, became[-1], made.format(run.pk))
+        return became
 
-    @admin.display(description="Created")
-    def created(self, run: Run) -> str:
-        return moment(run.created_at)
+    # Pages of their own -------------------------------------------------------------------------------------------
 
-    @admin.display(description="Duration and tokens")
-    def cost(self, run: Run) -> str:
-        return titled(took(run), f"{tokens(run)} tokens")
+    def errors(self, request: HttpRequest) -> HttpResponse:
+        return triage.page(self, request)
+
+    def act_on_all(self, request: HttpRequest, action: str) -> HttpResponse:
+        return actions_page.page(self, request, action)
+
+    def bundle(self, request: HttpRequest, run_id: str) -> HttpResponse:
+        return bundle.download(self, request, run_id)
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         context.update(run_page.shown(request, kwargs["obj"]))

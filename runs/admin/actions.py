@@ -1,0 +1,157 @@
+"""What is done to every run that a narrowing matches, some at a time: each batch is one short transaction.
+
+An action goes on for `SECONDS` and says how far it came, so that whoever asked sees it, and no request lasts long. What
+it carries from one request to the next is in `Progress`; the page that asks and shows is `actions_page.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from assistants.errors import ApiError
+from assistants.rows import Vanished
+from runs.models import ACTIVE, Run, RunStatus
+from runs.transitions import RETRIED_FROM, cancel_run, retry_run, retryable
+
+from .narrowing import Narrowing
+
+BATCH = 50
+SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Action:
+    """`possible` are those of some runs that it can be done to, of those in one of the statuses `concerns`."""
+
+    name: str
+    title: str
+    done: str
+    permission: str
+    concerns: tuple[str, ...]
+    possible: Callable[[QuerySet[Run]], QuerySet[Run]]
+    act: Callable[[Run, str], object]
+    why_not: str
+
+    def matching(self, narrowing: Narrowing) -> QuerySet[Run]:
+        """What the narrowing asks for, without what was made since it asked, such as what this action makes."""
+        return narrowing.exactly().filter(status__in=self.concerns, created_at__lte=narrowing.asked_at)
+
+    def candidates(self, narrowing: Narrowing) -> QuerySet[Run]:
+        return self.possible(self.matching(narrowing))
+
+
+CANCELLED_FROM = (RunStatus.QUEUED, RunStatus.IN_PROGRESS, RunStatus.REQUIRES_ACTION)
+
+ACTIONS = {
+    action.name: action
+    for action in (
+        Action(
+            name="cancel",
+            title="Cancel all that match…",
+            done="Cancelled",
+            permission="runs.change_run",
+            concerns=ACTIVE,
+            possible=lambda runs: runs.filter(status__in=CANCELLED_FROM),
+            act=lambda run, made_by: cancel_run(run),
+            why_not="are being cancelled already",
+        ),
+        Action(
+            name="retry",
+            title="Retry all that match…",
+            done="Retried",
+            permission="runs.add_run",
+            concerns=RETRIED_FROM,
+            possible=retryable,
+            act=lambda run, made_by: retry_run(run, made_by),
+            why_not="cannot be retried: their threads went on since",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an action came: `last` is the run it stopped behind, `entry` the audit log's."""
+
+    total: int
+    done: int = 0
+    refused: int = 0
+    last: tuple[datetime, str] | None = None
+    entry: int | None = None
+
+    @property
+    def left(self) -> int:
+        return max(0, self.total - self.done - self.refused)
+
+    def packed(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "last": self.last and (self.last[0].isoformat(), self.last[1])}
+
+    @classmethod
+    def unpacked(cls, packed: dict[str, Any]) -> Progress:
+        last = packed["last"]
+        return cls(**{**packed, "last": last and (datetime.fromisoformat(last[0]), last[1])})
+
+
+def go_on(action: Action, narrowing: Narrowing, progress: Progress, user_id: int) -> tuple[Progress, bool]:
+    """Does it to the next ones, and says whether that was all of them. The audit log has the same numbers."""
+    enough_at = time.monotonic() + SECONDS
+    finished = False
+    while not finished:
+        progress, finished = one_batch(action, narrowing, progress, f"user {user_id}")
+        if time.monotonic() >= enough_at:
+            break
+    return note(action, narrowing, progress, user_id), finished
+
+
+def one_batch(action: Action, narrowing: Narrowing, progress: Progress, made_by: str) -> tuple[Progress, bool]:
+    rows = action.candidates(narrowing)
+    if progress.last is not None:
+        at, pk = progress.last
+        rows = rows.filter(Q(created_at__gt=at) | Q(created_at=at, pk__gt=pk), created_at__gte=at)
+    columns = rows.order_by("created_at", "pk").values_list("pk", "created_at", "last_error")
+    batch = list(columns[:BATCH])
+    chosen = [pk for pk, _, last_error in batch if narrowing.of_error(last_error)]
+    done = refused = 0
+    with transaction.atomic():
+        for run in Run.objects.filter(pk__in=chosen).order_by("created_at", "pk"):
+            try:
+                action.act(run, made_by)
+            except (ApiError, Vanished):  # it ended, or its thread went on or was deleted, in this moment
+                refused += 1
+            else:
+                done += 1
+    last = (batch[-1][1], batch[-1][0]) if batch else progress.last
+    refused += len(chosen) - done - refused  # deleted between the two queries
+    return replace(progress, done=progress.done + done, refused=progress.refused + refused, last=last), len(
+        batch
+    ) < BATCH
+
+
+def note(action: Action, narrowing: Narrowing, progress: Progress, user_id: int) -> Progress:
+    """One entry of the audit log for the whole action, which tells how far it came."""
+    text = (
+        f"{action.done} {progress.done:,} of {progress.total:,} runs ({', '.join(narrowing.words()) or 'no filter'})."
+    )
+    if progress.refused:
+        text += f" {progress.refused:,} could not be: they changed meanwhile."
+    entry = LogEntry.objects.filter(pk=progress.entry, user_id=user_id) if progress.entry else LogEntry.objects.none()
+    if entry.update(change_message=text):
+        return progress
+    made = LogEntry.objects.create(
+        user_id=user_id,
+        content_type=ContentType.objects.get_for_model(Run),
+        object_repr=f"{progress.total:,} runs",
+        action_flag=CHANGE,
+        change_message=text,
+    )
+    return replace(progress, entry=made.pk)
