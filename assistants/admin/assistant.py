@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin import ActionLocation
 from django.forms import Script
 from django.http import HttpRequest, HttpResponse
 
 from assistants import versions
 from assistants.models import Assistant, Project
 
-from . import suggestions
+from . import assistant_versions, assistant_yaml, suggestions
 from .assistant_form import AssistantForm
 from .lists import BoundedAdmin, ProjectFilter
 from .markup import chat_link, clipped, json_block, link, titled
@@ -28,6 +29,8 @@ class AssistantAdmin(BoundedAdmin):
     search_fields = ("id__exact", "name")
     search_help_text = "A part of the name, or a whole id: looked for in every project."
     autocomplete_fields = ("project",)
+    actions = ("export_yaml",)
+    change_list_template = "admin/assistants/assistant_list.html"
     change_form_template = "admin/assistants/assistant_page.html"
 
     class Media:
@@ -50,6 +53,7 @@ class AssistantAdmin(BoundedAdmin):
         ),
         ("Answers", {"fields": (("temperature", "top_p"), "response_kind", "response_schema", "reasoning_effort")}),
         ("Metadata", {"fields": ("metadata",)}),
+        ("Version", {"fields": ("version_note",)}),
     )
     only_seen = (
         (None, {"fields": ("in_project", "name", "description", "model", "instructions")}),
@@ -82,12 +86,23 @@ class AssistantAdmin(BoundedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Assistant, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        versions.record(obj, str(request.user))
+        versions.record(obj, str(request.user), form.cleaned_data.get("version_note", ""))
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         if kwargs.get("obj") is not None:
             context["chat_link"] = chat_link(assistant=kwargs["obj"].pk)
+            context["versions_address"] = assistant_versions.address_of(kwargs["obj"].pk)
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_urls(self) -> list[Any]:
+        return [*assistant_versions.urls(self), *assistant_yaml.urls(self), *super().get_urls()]
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        return assistant_versions.deleted_objects(objs, self.delete_confirmation_max_display)
+
+    @admin.action(permissions=["view"], description="Export as YAML", location=[ActionLocation.CHANGE_LIST])
+    def export_yaml(self, request: HttpRequest, assistants: Any) -> HttpResponse | None:
+        return assistant_yaml.download(self, request, assistants)
 
     @admin.display(description="Name")
     def title(self, assistant: Assistant) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib.admin.widgets import AdminTextareaWidget
+from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
 from django.core.exceptions import ValidationError
 from rest_framework.exceptions import ValidationError as Refusal
 
@@ -131,6 +131,14 @@ class AssistantForm(AssistantModelForm):
         blank=dict,
         help_text='Up to 16 pairs of strings, for example <code>{"team": "support"}</code>. Names up to 64, values up'
         " to 512 characters.",
+    )
+
+    version_note = forms.CharField(
+        required=False,
+        max_length=200,
+        label="Note",
+        widget=AdminTextInputWidget,
+        help_text="What this save is for, shown in the list of versions, for example <em>Shorter answers</em>.",
     )
 
     class Meta:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest
+
+from assistants.secret_names import is_secret
 
 HIDDEN = "(hidden: reading content needs the permission “Can read what people and models wrote”)"
 MASK = "•••"
@@ -34,8 +35,3 @@ def masked(value: Any) -> Any:
                 return value
             return json.dumps(masked(inner), ensure_ascii=False)
     return value
-
-
-def is_secret(name: str) -> bool:
-    """Whether a part of `name` is one of KUMOS_MASKED_FIELDS: "api_key" hides "OPENAI_API_KEY", too."""
-    return any(word.lower() in name.lower() for word in settings.KUMOS_MASKED_FIELDS)

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypedDict
 
 from assistants.clock import unix
 from assistants.models import Assistant
+from assistants.models.assistant import auto
 from assistants.serializers.fields import INSTRUCTIONS_MAX, ClosedSerializer, Metadata, String
 from assistants.serializers.options import (
     Effort,
@@ -58,6 +59,19 @@ class AssistantChanges(AssistantFields):
 
     model = ModelName(required=False)
     tool_resources = ToolResources(required=False, allow_null=True)
+
+
+class WholeAssistant(AssistantFields):
+    """All that an assistant is, as a version or a file keeps it: what is absent is at its default, no store is made."""
+
+    model = ModelName()
+    tool_resources = ToolResources(required=False, allow_null=True)
+
+
+def columns(data: dict[str, Any]) -> dict[str, Any]:
+    """Validated fields as columns: null stands for the default of those that the wire never shows as null."""
+    defaults = {"tools": [], "temperature": 1.0, "top_p": 1.0, "response_format": auto()}
+    return {name: defaults.get(name) if value is None else value for name, value in data.items()}
 
 
 def shown_tool_resources(tools: Iterable[Mapping[str, Any]], stored: ShownToolResources) -> ShownToolResources:

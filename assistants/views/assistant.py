@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from django.db import transaction
 from rest_framework.request import Request
@@ -12,20 +12,19 @@ from assistants.answers import Answer, Deletion, Page
 from assistants.authentication import principal_of
 from assistants.errors import not_found
 from assistants.models import Assistant
-from assistants.models.assistant import auto
 from assistants.pagination import paginate, remember_place
 from assistants.rows import hold
 from assistants.scopes import Area, within
-from assistants.serializers.assistant import AssistantChanges, AssistantInput, AssistantObject, assistant_object
+from assistants.serializers.assistant import (
+    AssistantChanges,
+    AssistantInput,
+    AssistantObject,
+    assistant_object,
+    columns,
+)
 from assistants.serializers.fields import merge_metadata
 from assistants.serializers.file import deletion_object
 from assistants.views.resource import ResourceViewSet, takes
-
-
-def columns(data: dict[str, Any]) -> dict[str, Any]:
-    """Validated fields as columns: null stands for the default of those that the wire never shows as null."""
-    defaults = {"tools": [], "temperature": 1.0, "top_p": 1.0, "response_format": auto()}
-    return {name: defaults.get(name) if value is None else value for name, value in data.items()}
 
 
 @within(Area.ASSISTANTS)

@@ -1,11 +1,13 @@
 """The admin of runs and workers: importing this package registers its pages and adds a thread's runs beside it."""
 
-from assistants.admin import suggestions
+from assistants.admin import assistant_versions, suggestions
 from assistants.admin import thread as thread_admin
 from runs.completers import providers
 
 from . import provider, run, worker  # noqa: F401
 from .run import runs_of_thread
+from .versions import use_of_versions
 
+assistant_versions.uses.append(use_of_versions)
 thread_admin.beside.append(runs_of_thread)
 suggestions.model_sources.append(providers.models)
