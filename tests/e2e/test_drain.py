@@ -63,8 +63,16 @@ def worker(server: KumosProcess, brisk: dict[str, str]) -> Iterator[KumosWorker]
         yield process
 
 
-def test_a_drained_worker_leaves_the_queue_to_others(server: KumosProcess, worker: KumosWorker) -> None:
+@pytest.fixture
+def operator(server: KumosProcess) -> Iterator[Operator]:
     operator = Operator(server)
+    yield operator
+    operator.http.close()
+
+
+def test_a_drained_worker_leaves_the_queue_to_others(
+    server: KumosProcess, worker: KumosWorker, operator: Operator
+) -> None:
     with Desk(server) as desk:
         eventually(lambda: operator.row_of(worker.pid), lambda row: "kumos-alive" in row)
         operator.act("drain", server.pid)
