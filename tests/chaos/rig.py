@@ -199,11 +199,16 @@ class Rig:
 
 
 def conduct(
-    plan: Plan, scenario: Callable[[Rig], Awaitable[None]], bites: Callable[[Row], object] = lambda row: row.injections
-) -> Row:
+    plan: Plan,
+    scenario: Callable[[Rig], Awaitable[None]],
+    bites: Callable[[Row], object] = lambda row: row.injections,
+    *,
+    crashes: bool = True,
+) -> None:
     """Runs the test, adds its row to the report, raises AssertionError that names seed and directory if it failed.
 
-    It has failed, too, where its faults met with nothing: `bites` says whether they did.
+    It has failed, too, where its faults met with nothing: `bites` says whether they did; and, with `crashes=False`,
+    where a run counts as one whose worker died.
     """
     place = Path(settings.DATA_DIR) / "chaos"
     directory = place / f"{plan.test}-{plan.database}-{plan.seed}"
@@ -217,9 +222,9 @@ def conduct(
         print(report.markdown([row]))  # noqa: T201
         assert not violations, "\n".join(map(str, violations[:20]))
         assert bites(row), "the faults did not bite"
+        assert crashes or not row.take_overs, f"{row.take_overs} runs count as crashed, and no worker died"
     if not os.environ.get(KEEP):
         shutil.rmtree(directory)
-    return row
 
 
 @contextmanager

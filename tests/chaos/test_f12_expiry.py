@@ -19,17 +19,19 @@ from tests.chaos.wire import Lost, ask
 pytestmark = pytest.mark.chaos
 
 LATE_SECONDS = 10.0
+AT_ONCE = 20
+"""Of each kind: sixty that all speak until the same moment are what two cores can end in time."""
 ACTIVE = ("queued", "in_progress", "requires_action")
 
 
 def plan_of(database: str, seconds: int, late: float = LATE_SECONDS) -> Plan:
-    settings = {"KUMOS_RUN_SECONDS": str(seconds)}
+    settings = {"KUMOS_RUN_SECONDS": str(seconds), "KUMOS_UPSTREAM_IDLE_SECONDS": str(2 * seconds)}
     return Plan("F12", database, web=1, runners=1, ends=("expired",), late_seconds=late, settings=settings)
 
 
 def loads_of(rig: Rig, runs: int, patience: float) -> list[Load]:
     """A third whose model server falls silent, a third whose answer is too long for its time, a third that waits."""
-    how = {"at_once": runs, "subscribers": 2, "sdk_every": 0, "patience": patience}
+    how = {"at_once": min(runs, AT_ONCE), "subscribers": 2, "sdk_every": 0, "patience": patience}
 
     def load(mark: str, model: str, reason: str | None, **body: object) -> Load:
         owes = rig.owing("expired", reason=reason)

@@ -55,8 +55,7 @@ def test_f17_processes_are_restarted_in_turn(database: str, runs: int, restarts:
     # A lease so long that no load of the machine ends it: what is handed back needs none to end.
     settings = {"KUMOS_DRAIN_SECONDS": "0.5", "KUMOS_LEASE_SECONDS": "30"}
     plan = Plan("F17", database, web=2, runners=2, redis=database == "postgresql", settings=settings)
-    row = conduct(plan, scenario, bites=lambda row: row.injections >= 2 and handed_over)
-    assert row.take_overs == 0, "a run that was handed back counts as crashed"
+    conduct(plan, scenario, bites=lambda row: row.injections >= 2 and handed_over, crashes=False)
 
 
 async def has_work(rig: Rig, server: Server, work: asyncio.Task[None]) -> None:
