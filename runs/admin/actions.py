@@ -24,6 +24,8 @@ from runs.transitions import RETRIED_FROM, cancel_run, retry_run, retryable
 
 from .narrowing import Narrowing
 
+PERMISSION = "runs.change_run"
+"""What it takes to do any of this, to one run or to many."""
 BATCH = 50
 SECONDS = 2.0
 
@@ -35,7 +37,6 @@ class Action:
     name: str
     title: str
     done: str
-    permission: str
     concerns: tuple[str, ...]
     possible: Callable[[QuerySet[Run]], QuerySet[Run]]
     act: Callable[[Run, str], object]
@@ -58,7 +59,6 @@ ACTIONS = {
             name="cancel",
             title="Cancel all that match…",
             done="Cancelled",
-            permission="runs.change_run",
             concerns=ACTIVE,
             possible=lambda runs: runs.filter(status__in=CANCELLED_FROM),
             act=lambda run, made_by: cancel_run(run),
@@ -68,7 +68,6 @@ ACTIONS = {
             name="retry",
             title="Retry all that match…",
             done="Retried",
-            permission="runs.add_run",
             concerns=RETRIED_FROM,
             possible=retryable,
             act=lambda run, made_by: retry_run(run, made_by),

@@ -16,7 +16,7 @@ from django.template.response import TemplateResponse
 from assistants import clock
 from runs.models import Run
 
-from .actions import ACTIONS, Action, Progress, go_on
+from .actions import ACTIONS, PERMISSION, Action, Progress, go_on
 from .narrowing import Narrowing
 from .outcome import trouble
 
@@ -29,7 +29,7 @@ def page(admin: Any, request: HttpRequest, name: str) -> HttpResponse:
     action = ACTIONS.get(name)
     if action is None:
         raise Http404
-    if not request.user.has_perm(action.permission) or not admin.has_view_permission(request):
+    if not request.user.has_perm(PERMISSION) or not admin.has_view_permission(request):
         raise PermissionDenied
     return carry_on(admin, request, action) if request.method == "POST" else ask(admin, request, action)
 

@@ -23,6 +23,7 @@ from runs.models import ACTIVE, Run, UsageRecord
 from runs.transitions import cancel_run, retry_run
 
 from . import actions_page, bundle, live, run_page, triage
+from .actions import ACTIONS, PERMISSION
 from .narrowing import PARAMETERS, Narrowing, makers
 from .outcome import tokens, told, trouble
 from .run_filters import FILTERS
@@ -127,8 +128,8 @@ class RunAdmin(ReadOnlyAdmin):
             "narrowing": narrowing,
             "all_actions": [
                 (narrowing.action_href(action.name), action.title)
-                for action in actions_page.ACTIONS.values()
-                if request.user.has_perm(action.permission)
+                for action in ACTIONS.values()
+                if request.user.has_perm(PERMISSION)
             ],
             "errors_href": reverse("admin:runs_run_errors"),
             "empty": self.first_steps(request),
@@ -173,14 +174,11 @@ class RunAdmin(ReadOnlyAdmin):
 
     # What is done to those that are ticked, or to the one of a page ------------------------------------------------
 
-    def has_cancel_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(actions_page.ACTIONS["cancel"].permission)
-
-    def has_retry_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(actions_page.ACTIONS["retry"].permission)
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(PERMISSION)
 
     @admin.action(
-        permissions=["cancel"],
+        permissions=["act"],
         description="Cancel this run",
         description_plural="Cancel selected runs",
         location=(ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM),
@@ -197,7 +195,7 @@ class RunAdmin(ReadOnlyAdmin):
         return None
 
     @admin.action(
-        permissions=["retry"],
+        permissions=["act"],
         description="Retry this run",
         description_plural="Retry selected runs",
         location=(ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM),

@@ -22,7 +22,7 @@ from assistants.admin.markup import ago, error_in_words, page_of
 from assistants.models import Assistant, Project
 from runs.models import Run, RunStatus
 
-from .actions import ACTIONS
+from .actions import PERMISSION
 from .error_groups import ErrorGroup, group_of
 from .narrowing import PERIODS, ROWS_AT_ONCE, Narrowing
 
@@ -154,7 +154,7 @@ def page(admin: Any, request: HttpRequest) -> HttpResponse:
         "since": since,
         "period": PERIODS[since][0],
         "periods": [(key, name) for key, (name, _) in PERIODS.items()],
-        "may_retry": request.user.has_perm(ACTIONS["retry"].permission),
+        "may_retry": request.user.has_perm(PERMISSION),
     }
     return TemplateResponse(request, "admin/runs/run/errors.html", context)
 
