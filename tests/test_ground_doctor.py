@@ -160,8 +160,9 @@ def test_several_processes_without_redis(db: None) -> None:
 def test_several_secrets_in_one_installation(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(GIVEN, "SECRET_KEY", raising=False)
     for number in (1, 2):
-        assert found(stores.one_secret) == {}
-        Worker.objects.create(id=f"worker_{number}", host=f"data-directory-{number}", pid=1, slots=1)
+        Worker.objects.create(id=f"worker_{number}", host="data-directory-1", pid=number, slots=1)
+        assert found(stores.one_secret) == {}, "they share it"
+    Worker.objects.create(id="worker_3", host="data-directory-2", pid=1, slots=1)
     assert found(stores.one_secret) == {"secret_key.several": WARNING}
     monkeypatch.setitem(GIVEN, "SECRET_KEY", "•••")
     assert found(stores.one_secret) == {}

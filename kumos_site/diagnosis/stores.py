@@ -154,7 +154,7 @@ def one_secret() -> Iterator[Finding]:
     """Processes with data directories of their own should not each have made a key."""
     from kumos_site.settings import GIVEN
 
-    hosts = Worker.objects.values_list("host", flat=True).distinct()[:2]
+    hosts = Worker.objects.order_by().values_list("host", flat=True).distinct()[:2]
     if len(hosts) > 1 and "SECRET_KEY" not in GIVEN:
         told = "Processes with several data directories share the database, and each has made a secret key of its own."
         fix = "Give all of them the same SECRET_KEY: otherwise logins and keys of providers work with one of them only."

@@ -51,14 +51,21 @@ class Waiting:
     oldest: str
 
 
-def held_by(workers: Sequence[str]) -> dict[str, list[Held]]:
+def held_by(workers: Sequence[str], moment: datetime) -> dict[str, list[Held]]:
     """What each of the `workers` holds, by the index over what is held by anybody."""
-    moment = shared_now()
     found: dict[str, list[Held]] = {worker: [] for worker in workers}
     runs = Run.objects.filter(status__in=HELD, worker_id__in=workers).order_by("started_at")
     for run in runs.only("id", "model", "status", "worker_id", "started_at", "lease_until")[:HELD_READ]:
         found[run.worker_id].append(held(run, moment))
     return found
+
+
+def look_at(workers: Sequence[Any]) -> None:
+    """Notes with each what it holds, and when that was: the shared clock costs a query where others share it."""
+    moment = shared_now()
+    found = held_by([worker.pk for worker in workers], moment)
+    for worker in workers:
+        worker.held, worker.seen_at = found[worker.pk], moment
 
 
 def held(run: Run, moment: datetime) -> Held:
@@ -107,9 +114,7 @@ class WorkerAdmin(ReadOnlyAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changelist = super().get_changelist_instance(request)
-        found = held_by([worker.pk for worker in changelist.result_list])
-        for worker in changelist.result_list:
-            worker.held = found[worker.pk]
+        look_at(changelist.result_list)
         return changelist
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
@@ -122,7 +127,11 @@ class WorkerAdmin(ReadOnlyAdmin):
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         worker = kwargs["obj"]
-        worker.held = held_by([worker.pk])[worker.pk]
+        look_at([worker])
+        if (form := context.get("action_form")) is not None:
+            useless = "drain" if worker.drain_asked else "undrain"
+            action = form.fields["action"]
+            action.choices = [choice for choice in action.choices if choice[0] != useless]
         context.update(
             title="Runner",
             state=self.state(worker),
@@ -144,7 +153,7 @@ class WorkerAdmin(ReadOnlyAdmin):
 
     @admin.display(description="State")
     def state(self, worker: Any) -> SafeString:
-        if worker.beat_at < shared_now() - timedelta(seconds=settings.KUMOS_LEASE_SECONDS):
+        if worker.beat_at < worker.seen_at - timedelta(seconds=settings.KUMOS_LEASE_SECONDS):
             return badge("silent")
         if worker.drain_asked:  # it hears of that with its next beat
             return badge("draining" if worker.held or not worker.draining else "drained")
@@ -166,8 +175,8 @@ class WorkerAdmin(ReadOnlyAdmin):
         return format_html("{}{}", listed, f"and {more:,} more" if more > 0 else "")
 
     @admin.display(description="Last beat")
-    def last_beat(self, worker: Worker) -> str:
-        return f"{duration(shared_now() - worker.beat_at)} ago"
+    def last_beat(self, worker: Any) -> str:
+        return f"{duration(worker.seen_at - worker.beat_at)} ago"
 
     @admin.display(description="Started")
     def started(self, worker: Worker) -> str:

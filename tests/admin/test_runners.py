@@ -89,6 +89,9 @@ def test_draining_and_back(root: Client) -> None:
     other.refresh_from_db()
     assert (one.drain_asked, other.drain_asked) == (True, False)
     assert "kumos-draining" in page(root)
+    alone = page(root, f"{LIST}{one.pk.replace('_', '_5F')}/change/")
+    assert "Undrain this runner" in alone
+    assert "Drain this runner" not in alone
     assert "that is so already" in asked(root, "drain", one)
     assert "no runner claims anything" in asked(root, "drain", other)
     Worker.objects.update(draining=True)  # as each says with its next beat

@@ -20,7 +20,7 @@ def test_a_provider_is_entered_tried_and_asked_where_it_leads(page: Page, upstre
     page.get_by_role("link", name=re.compile("add provider", re.IGNORECASE)).first.click()
     page.get_by_label("Name").fill("acme")
     page.get_by_label("Base URL").fill(upstream.base_url)
-    page.get_by_label("Key", exact=True).fill(KEY)
+    page.get_by_label("Key:", exact=True).fill(KEY)
     page.get_by_role("button", name="Save and continue editing").click()
     expect(page.get_by_text("One is kept")).to_be_visible()
     assert KEY not in page.content()
@@ -41,7 +41,7 @@ def test_a_provider_is_entered_tried_and_asked_where_it_leads(page: Page, upstre
 def test_a_runner_is_drained_and_brought_back(page: Page) -> None:
     page.goto("/admin/runs/worker/")
     page.locator("#result_list tbody th a").first.click()
-    page.get_by_role("button", name="Drain this runner").click()
+    page.get_by_role("button", name="Drain this runner", exact=True).click()
     expect(page.get_by_text(re.compile("told to claim nothing more"))).to_be_visible()
     expect(page.get_by_text("draining", exact=True).or_(page.get_by_text("drained", exact=True))).to_be_visible()
     page.get_by_role("button", name="Undrain this runner").click()
