@@ -67,7 +67,7 @@ async def ended(rig: Rig, path: str) -> None:
         pytest.param("sqlite", 4, 3, marks=pytest.mark.slow),
         ("postgresql", 4, 3),
         pytest.param("sqlite", 20, 20, marks=pytest.mark.slow),
-        pytest.param("postgresql", 50, 20, marks=pytest.mark.slow),
+        pytest.param("postgresql", 20, 20, marks=pytest.mark.slow),
     ],
     ids=["short-sqlite", "short-postgresql", "full-sqlite", "full-postgresql"],
 )
