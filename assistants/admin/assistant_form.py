@@ -173,6 +173,11 @@ class AssistantForm(AssistantModelForm):
             raise ValidationError("An assistant stays in its project. Make a new one in the other.")
         return project
 
+    def clean_instructions(self) -> str:
+        """Browsers send their line ends, whatever was there before; nobody has changed anything by that."""
+        instructions: str = self.cleaned_data["instructions"]
+        return instructions.replace("\r\n", "\n")
+
     def clean_functions(self) -> list[Any]:
         return function_tools.check(function_tools.as_tools(self.cleaned_data["functions"]))
 

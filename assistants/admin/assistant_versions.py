@@ -38,6 +38,8 @@ class Use:
 
     runs: int
     failed: int
+    href: str
+    """To the list of them."""
 
     def __str__(self) -> str:
         return f"{self.runs:,}" + (f" ({self.failed / self.runs:.0%} failed)" if self.failed else "")

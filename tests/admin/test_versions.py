@@ -54,8 +54,8 @@ def back(client: Client, assistant: Assistant, number: int) -> Any:
 
 
 def test_the_page_has_a_place_for_the_versions(root: Client, assistant: Assistant) -> None:
-    assert f'data-address="{address_of(assistant.pk)}"' in page(root, page_of(Assistant, assistant.pk))
-    assert "data-address" not in page(root, "/admin/assistants/assistant/add/")
+    assert f'id="versions" data-address="{address_of(assistant.pk)}"' in page(root, page_of(Assistant, assistant.pk))
+    assert 'id="versions"' not in page(root, "/admin/assistants/assistant/add/")
 
 
 @pytest.mark.parametrize("fragment", ["", "?fragment"])
@@ -114,8 +114,9 @@ def test_what_is_gone_is_said_and_nothing_changes(root: Client, assistant: Assis
     store = VectorStore.objects.create(project=assistant.project)
     saved(assistant, tool_resources={"file_search": {"vector_store_ids": [store.pk]}})
     saved(assistant, tool_resources={})
+    gone = store.pk
     store.delete()
-    assert f"No vector store found with id '{store.pk}'. Nothing was changed." in told(back(root, assistant, 4))
+    assert f"No vector store found with id '{gone}'. Nothing was changed." in told(back(root, assistant, 4))
     assistant.refresh_from_db()
     assert (assistant.version, assistant.tool_resources) == (5, {})
 
@@ -200,8 +201,10 @@ def test_runs_of_a_week_are_counted_by_version(root: Client, assistant: Assistan
     run(2, RunStatus.FAILED, days=8)
     run(3, RunStatus.COMPLETED)
     text = page(root, address_of(assistant.pk))
-    assert "<td>4 (25% failed)</td>" in text
-    assert "<td>1</td>" in text
+    runs = f"/admin/runs/run/?since=week&assistant={assistant.pk}"
+    assert f'<td><a href="{runs}&version=2">4 (25% failed)</a></td>' in text
+    assert f'<td><a href="{runs}&version=3">1</a></td>' in text
+    assert root.get(f"{runs}&version=2").status_code == 200
     assert "<td>–</td>" in text
 
 

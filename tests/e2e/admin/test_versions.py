@@ -15,6 +15,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 GOOD = "You search our documents.\nAnswer kindly, in three sentences.\nCite what you found."
 BROKEN = "You search our documents.\nAnswer rudely, in three sentences.\nCite what you found."
 
+TOO_WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
+  [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > innerWidth)
+    .map((one) => one.outerHTML.slice(0, 80))"""
+
 
 def address_of(id: str) -> str:
     return f"/admin/assistants/assistant/{id.replace('_', '_5F')}/change/"
@@ -94,7 +98,7 @@ def test_the_links_lead_there_without_the_script(page: Page, api: Api) -> None:
     page.goto(address_of(id).replace("/change/", "/versions/"))
     page.get_by_role("button", name="Compare the two").click()
     expect(page.get_by_role("heading", name="From version 1 to version 2")).to_be_visible()
-    expect(page).to_have_url(re.compile(r"/versions/\?from=1&to=2$"))
+    expect(page).to_have_url(re.compile(r"/versions/\?to=2&from=1$"))
     page.get_by_role("button", name="Roll back to version 1").click()
     expect(page).to_have_url(re.compile(r"/change/$"))
     expect(page.get_by_label("Instructions")).to_have_value("First.")
@@ -109,7 +113,7 @@ def test_the_comparison_can_be_read_by_everybody(page: Page, api: Api, scheme: s
     found = Axe().run(page).response["violations"]
     assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
     page.set_viewport_size({"width": 360, "height": 740})
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(TOO_WIDE) == []
 
 
 def test_a_file_is_shown_and_then_imported(page: Page, api: Api) -> None:
