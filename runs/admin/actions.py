@@ -149,7 +149,7 @@ def note(action: Action, narrowing: Narrowing, progress: Progress, user_id: int)
     made = LogEntry.objects.create(
         user_id=user_id,
         content_type=ContentType.objects.get_for_model(Run),
-        object_repr=f"{progress.total:,} runs",
+        object_repr=f"{progress.total:,} run{'' if progress.total == 1 else 's'}",
         action_flag=CHANGE,
         change_message=text,
     )

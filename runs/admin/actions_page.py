@@ -62,6 +62,8 @@ def carry_on(admin: Any, request: HttpRequest, action: Action) -> HttpResponse:
         return HttpResponseRedirect(request.get_full_path())
     narrowing = Narrowing(**state["narrowing"], at=datetime.fromisoformat(state["at"]))
     assert request.user.pk is not None
+    if not state["progress"]["total"]:
+        return HttpResponseRedirect(narrowing.href)
     progress, finished = go_on(action, narrowing, Progress.unpacked(state["progress"]), request.user.pk)
     if not finished:
         return shown(admin, request, action, narrowing, progress, {"is_under_way": True})

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import orjson
 from django.conf import settings
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.db.models import Model
@@ -70,7 +71,8 @@ WITHOUT_CONTENT = "It does not hold what people and models wrote: whoever made i
 def download(admin: Any, request: HttpRequest, run_id: str) -> FileResponse:
     if not admin.has_view_permission(request):
         raise PermissionDenied
-    run = Run.objects.filter(pk=run_id).first() if "\0" not in run_id else None
+    # By the id as it is or as the admin's addresses write it.
+    run = Run.objects.filter(pk__in=[run_id, unquote(run_id)]).first() if "\0" not in run_id else None
     if run is None:
         raise Http404
     file = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115 (the response closes it)

@@ -172,7 +172,7 @@ def test_the_audit_log_has_one_entry_with_numbers_and_filter(root: Client, drago
     assert entry.change_message == (
         "Retried 1 of 1 runs (status: failed, project: Dragons, created in: the last hour)."
     )
-    assert (entry.user.username, entry.content_type.model, entry.object_repr) == ("root", "run", "1 runs")
+    assert (entry.user.username, entry.content_type.model, entry.object_repr) == ("root", "run", "1 run")
     assert root.get("/admin/").status_code == 200  # its list of recent actions
 
 
@@ -183,6 +183,7 @@ def test_a_filter_that_nothing_can_match_does_nothing(root: Client, dragons: Pro
     assert "Yes, cancel" not in root.get(CANCEL + query).content.decode()
     confirm(root, CANCEL + query)
     assert statuses() == {"queued": 1}
+    assert not LogEntry.objects.exists()
 
 
 @pytest.mark.parametrize("state", ["", "nonsense", "eyJhIjoxfQ:abc:def"])

@@ -13,6 +13,7 @@ from django.test import Client
 from pytest_django.fixtures import Settings
 
 from assistants import versions
+from assistants.admin import markup
 from assistants.models import Assistant, Message
 from runs.models import Run
 from streaming.models import Event
@@ -23,8 +24,8 @@ WORDS = ("Be kind", "Who?", "The dragon", "roar", "passage", "hunter2")
 
 
 def bundle(client: Client, run: Run) -> dict[str, str]:
-    """The files of a run's bundle."""
-    answer = client.get(f"/admin/runs/run/{run.pk}/bundle/")
+    """The files of a run's bundle, whose address is beside that of the run's page."""
+    answer = client.get(markup.page_of(Run, run.pk).replace("/change/", "/bundle/"))
     assert answer.status_code == 200
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{run.pk}.zip"'
     with zipfile.ZipFile(BytesIO(b"".join(answer.streaming_content))) as archive:  # type: ignore[arg-type]
