@@ -57,3 +57,11 @@ def trouble(run: Run) -> str:
     if run.status == RunStatus.EXPIRED:
         return "Not finished within its time"
     return ""
+
+
+def dollars(millionths: int | None) -> str:
+    """ "$0.0011", "$12.30"."""
+    if millionths is None:
+        return "no price known"
+    amount = millionths / 1_000_000
+    return f"${amount:,.2f}" if amount >= 1 or not millionths else f"${amount:.4f}"

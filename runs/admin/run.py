@@ -22,10 +22,10 @@ from assistants.models import Assistant, Thread
 from runs.models import ACTIVE, Run, UsageRecord
 from runs.transitions import cancel_run, retry_run
 
-from . import actions_page, bundle, live, run_page, triage
+from . import actions_page, bundle, live, run_page, run_stream, triage
 from .actions import ACTIONS, PERMISSION
 from .narrowing import PARAMETERS, Narrowing, makers
-from .outcome import tokens, told, trouble
+from .outcome import dollars, tokens, told, trouble
 from .run_filters import FILTERS
 
 RUNS_BESIDE = 50
@@ -40,14 +40,6 @@ def runs_of_thread(thread: Thread) -> SafeString:
         for run in runs
     ]
     return mark_safe(render_to_string("admin/runs/run/beside.html", {"rows": rows}))
-
-
-def dollars(millionths: int | None) -> str:
-    """ "$0.0011", "$12.30"."""
-    if millionths is None:
-        return "no price known"
-    amount = millionths / 1_000_000
-    return f"${amount:,.2f}" if amount >= 1 or not millionths else f"${amount:.4f}"
 
 
 class RunChangeList(BoundedChangeList):
@@ -97,6 +89,7 @@ class RunAdmin(ReadOnlyAdmin):
             path("live/", site(live.watch), name="runs_run_live"),
             path("errors/", site(self.errors), name="runs_run_errors"),
             path("all/<str:action>/", site(self.act_on_all), name="runs_run_all"),
+            path("<path:run_id>/stream/", site(run_stream.follow), name="runs_run_stream"),
             path("<path:run_id>/bundle/", site(self.bundle), name="runs_run_bundle"),
             *super().get_urls(),
         ]
@@ -242,5 +235,5 @@ class RunAdmin(ReadOnlyAdmin):
         return bundle.download(self, request, run_id)
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
-        context.update(run_page.shown(request, kwargs["obj"]))
+        context.update(run_page.shown(request, kwargs["obj"], context))
         return super().render_change_form(request, context, *args, **kwargs)

@@ -172,7 +172,7 @@ def test_the_page_tells_steps_calls_and_events_in_order(root: Client, talk: Talk
     places = [page.find(piece) for piece in story]
     assert -1 not in places
     assert places == sorted(places)
-    assert "1,000 in + 234 out = 1,234" in page
+    assert "1,000 in + 234 out" in page
 
 
 def test_a_long_log_shows_both_ends_and_how_much_there_is(root: Client, talk: Talk) -> None:
