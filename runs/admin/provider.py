@@ -123,7 +123,7 @@ def where(model: str) -> str:
 @admin.register(Provider)
 class ProviderAdmin(BoundedAdmin):
     form = ProviderForm
-    list_display = ("models_named", "base_url", "key", "state", "used")
+    list_display = ("models_named", "address", "key", "state", "used")
     change_list_template = "admin/runs/provider/change_list.html"
     change_form_template = "admin/runs/provider/change_form.html"
     delete_confirmation_template = "admin/runs/provider/delete_confirmation.html"
@@ -155,6 +155,10 @@ class ProviderAdmin(BoundedAdmin):
     @admin.display(description="Models named")
     def models_named(self, provider: Provider) -> str:
         return f"{provider.name}/…"
+
+    @admin.display(description="Base URL")
+    def address(self, provider: Provider) -> str:
+        return provider.base_url  # as text: nobody reads there
 
     @admin.display(description="Key")
     def key(self, provider: Provider) -> str:
