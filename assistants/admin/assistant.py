@@ -8,12 +8,15 @@ from django.contrib import admin
 from django.contrib.admin import ActionLocation
 from django.forms import Script
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.http import urlencode
 
 from assistants import versions
 from assistants.models import Assistant, Project
 
-from . import assistant_versions, assistant_yaml, suggestions
-from .assistant_form import AssistantForm
+from . import assistant_versions, assistant_yaml, suggestions, trial, workbench
+from .assistant_form import AssistantForm, shown
 from .lists import BoundedAdmin, ProjectFilter
 from .markup import chat_link, clipped, json_block, link, titled
 
@@ -22,7 +25,7 @@ from .markup import chat_link, clipped, json_block, link, titled
 class AssistantAdmin(BoundedAdmin):
     form = AssistantForm
     save_as = True
-    list_display = ("title", "model", "tool_names", "project", "created_at", "try_it")
+    list_display = ("title", "model", "tool_names", "project", "created_at", "try_it", "clone")
     list_filter = (ProjectFilter,)
     list_select_related = ("project",)
     list_defer = ("instructions", "tool_resources", "metadata", "response_format")
@@ -34,7 +37,7 @@ class AssistantAdmin(BoundedAdmin):
     change_form_template = "admin/assistants/assistant_page.html"
 
     class Media:
-        js = (Script("admin_kumos/assistant.js", defer=True),)
+        js = (Script("admin_kumos/assistant.js", type="module"),)
 
     edited = (
         (None, {"fields": ("project", "name", "description", "model", "instructions")}),
@@ -72,7 +75,29 @@ class AssistantAdmin(BoundedAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Assistant | None = None) -> tuple[str, ...]:
         return ("in_project",) if obj is not None else ()
 
+    def get_urls(self) -> list[Any]:
+        wrap = self.admin_site.admin_view
+        own = [*assistant_versions.urls(self), *assistant_yaml.urls(self), *workbench.urls(wrap), *trial.urls(self, wrap)]
+        return [*own, *super().get_urls()]
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return [name for name in self.list_display if name != "clone" or self.has_add_permission(request)]
+
+    def original(self, request: HttpRequest) -> Assistant | None:
+        """The assistant that the one in the add form is a copy of."""
+        pk = request.GET.get("clone")
+        original = self.get_object(request, pk) if pk else None
+        return original if original and self.has_view_permission(request, original) else None
+
+    def get_form(self, request: HttpRequest, obj: Assistant | None = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)
+        original = self.original(request) if obj is None else None
+        return type(form.__name__, (form,), {"original_tools": original.tools}) if original else form
+
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        if original := self.original(request):
+            name = f"Copy of {original.name or original.pk}"[:256]
+            return {**versions.body_of(original), **shown(original), "project": original.project_id, "name": name}
         projects = list(Project.objects.order_by("name")[:2])
         names = suggestions.models()
         return {
@@ -89,13 +114,15 @@ class AssistantAdmin(BoundedAdmin):
         versions.record(obj, str(request.user), form.cleaned_data.get("version_note", ""))
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
-        if kwargs.get("obj") is not None:
-            context["chat_link"] = chat_link(assistant=kwargs["obj"].pk)
-            context["versions_address"] = assistant_versions.address_of(kwargs["obj"].pk)
+        assistant = kwargs.get("obj")
+        if assistant is not None:
+            context["chat_link"] = chat_link(assistant=assistant.pk)
+            context["versions_address"] = assistant_versions.address_of(assistant.pk)
+            context["clone_link"] = self.clone(assistant) if self.has_add_permission(request) else ""
+        allowed = self.has_change_permission(request, assistant) if assistant else self.has_add_permission(request)
+        context["may_try"] = allowed
+        context["may_upload"] = allowed and request.user.has_perm("assistants.add_file")
         return super().render_change_form(request, context, *args, **kwargs)
-
-    def get_urls(self) -> list[Any]:
-        return [*assistant_versions.urls(self), *assistant_yaml.urls(self), *super().get_urls()]
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         return assistant_versions.deleted_objects(objs, self.delete_confirmation_max_display)
@@ -119,6 +146,11 @@ class AssistantAdmin(BoundedAdmin):
     @admin.display(description="Try it")
     def try_it(self, assistant: Assistant) -> str:
         return chat_link(assistant=assistant.id)
+
+    @admin.display(description="Clone")
+    def clone(self, assistant: Assistant) -> str:
+        address = f"{reverse('admin:assistants_assistant_add')}?{urlencode({'clone': assistant.pk})}"
+        return format_html('<a href="{}">Clone</a>', address)
 
     @admin.display(description="Project")
     def in_project(self, assistant: Assistant) -> str:

@@ -6,7 +6,7 @@ So there is one source of rules: what is refused here is refused there, with the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -22,7 +22,7 @@ from assistants.serializers.options import ReasoningEffort
 from assistants.serializers.refusals import PLACE
 
 from . import function_tools, suggestions
-from .inputs import JSONText, SuggestingInput, Suggestion
+from .inputs import JSONText, JSONTexts, SuggestingInput, Suggestion
 
 if TYPE_CHECKING:
     AssistantModelForm = forms.ModelForm[Assistant]
@@ -30,9 +30,9 @@ else:
     AssistantModelForm = forms.ModelForm
 
 FUNCTIONS_EXAMPLE = (
-    "A list of functions the client carries out. For example: "
-    '<code>[{"name": "get_weather", "description": "Current weather of a city", "parameters": {"type": "object",'
-    ' "properties": {"city": {"type": "string"}}, "required": ["city"]}}]</code>'
+    "Functions the client carries out, one a box. For example: "
+    '<code>{"name": "get_weather", "description": "Current weather of a city", "parameters": {"type": "object",'
+    ' "properties": {"city": {"type": "string"}}, "required": ["city"]}}</code>'
 )
 FORM_FIELD = {"response_format": "response_kind", "response_format.json_schema": "response_schema"}
 """Where the error of a wire field is shown, if not beside the field of the same name."""
@@ -90,7 +90,7 @@ class AssistantForm(AssistantModelForm):
         widget=forms.Textarea(attrs={"rows": 2, "cols": 40, "class": "kumos-code"}),
         help_text="Ids of up to 20 files, one a line, for example <code>file-abc…</code>.",
     )
-    functions = JSONText(rows=14, blank=list, help_text=FUNCTIONS_EXAMPLE)
+    functions = JSONTexts(rows=12, called="Function", help_text=FUNCTIONS_EXAMPLE)
     temperature = forms.FloatField(
         required=False,
         initial=1.0,
@@ -150,6 +150,9 @@ class AssistantForm(AssistantModelForm):
             "description": "One line for people, for example <em>Answers from our handbook</em>. No model sees it.",
         }
 
+    original_tools: Sequence[Mapping[str, Any]] = ()
+    """Those of the assistant that this new one is a copy of."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         instance = kwargs.get("instance")
         if instance is not None:
@@ -157,7 +160,7 @@ class AssistantForm(AssistantModelForm):
         super().__init__(*args, **kwargs)
         self.suggest("model", suggestions.models)
         self.suggest("vector_store", lambda: suggestions.vector_stores(self.instance.project_id or ""))
-        self.was = instance.tools if instance is not None else []
+        self.was = instance.tools if instance is not None else self.original_tools
         if not self.instance._state.adding and "project" in self.fields:
             self.fields["project"].widget = forms.HiddenInput()  # posted along, so that "save as new" knows it
 

@@ -7,11 +7,32 @@ be a JSON Schema that can be followed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
+import orjson
 from django.core.exceptions import ValidationError
 from jsonschema import Draft202012Validator, SchemaError
+from rest_framework.exceptions import ValidationError as Refusal
+
+from assistants.errors import first_error
+from assistants.serializers.assistant import AssistantInput
+from assistants.serializers.refusals import PLACE
+
+
+class Fault(TypedDict):
+    """What is wrong with one text, and where; 0 where the place is in the words."""
+
+    message: str
+    line: int
+    column: int
+
+
+class Verdict(TypedDict):
+    """On the text of one editor: what its functions are called, and what is wrong with them."""
+
+    names: list[str]
+    faults: list[Fault]
 
 
 def as_tools(value: Any) -> list[Any]:
@@ -75,3 +96,50 @@ def check(tools: list[Any]) -> list[Any]:
     if faults:
         raise ValidationError(faults)
     return tools
+
+
+def verdicts(texts: Sequence[str]) -> list[Verdict]:
+    """On each of several editors' texts, before anything is saved. An empty one has no functions and no faults."""
+    seen: Counter[str] = Counter()
+    return [verdict(text, seen) for text in texts]
+
+
+def verdict(text: str, seen: Counter[str]) -> Verdict:
+    """`seen` are the names that came before; those of `text` are added to it."""
+    found = Verdict(names=[], faults=[])
+    if not text.strip():
+        return found
+    try:
+        tools = as_tools(orjson.loads(text))
+    except orjson.JSONDecodeError as error:
+        found["faults"].append(Fault(message=f"This is not JSON: {error.msg}", line=error.lineno, column=error.colno))
+        return found
+    for number, tool in enumerate(tools, 1):
+        name, message = judged(tool)
+        if name:
+            found["names"].append(name)
+            seen[name] += 1
+            if seen[name] > 1:
+                message = message or "another function has this name already."
+        if message:
+            place = f"{called(number, tool)}: " if len(tools) > 1 else ""
+            found["faults"].append(Fault(message=f"{place}{message}", line=0, column=0))
+    return found
+
+
+def judged(tool: Any) -> tuple[str, str]:
+    """The tool's name, and the first thing that is wrong with it; each may be empty."""
+    function = tool.get("function") if isinstance(tool, Mapping) else None
+    if not isinstance(function, Mapping):
+        return "", "Expected an object with a “name” and “parameters”."
+    name = function.get("name")
+    named = name if isinstance(name, str) else ""
+    if fault := parameters_fault(function.get("parameters")):
+        return named, f"parameters: {fault}"
+    try:
+        AssistantInput(data={"model": "unnamed", "tools": [tool]}).is_valid(raise_exception=True)
+    except Refusal as refusal:
+        assert isinstance(refusal.detail, dict)
+        path, text = first_error(refusal.detail)
+        return named, str(text).replace(PLACE, path.removeprefix("tools[0].").removeprefix("function."))
+    return named, ""

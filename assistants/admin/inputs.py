@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
 from django import forms
 from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import ValidationError
+from django.http import QueryDict
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -60,3 +61,63 @@ class JSONText(forms.JSONField):
         if isinstance(value, str):
             return value
         return pretty(value) if value else ""
+
+
+class SeveralTexts(forms.Textarea):
+    """A box for each of several texts, all posted under one name. There is always an empty one to fill."""
+
+    def value_from_datadict(self, data: Mapping[str, Any], files: Any, name: str) -> list[str]:
+        if isinstance(data, QueryDict):
+            return [str(text) for text in data.getlist(name)]
+        given = data.get(name, [])
+        return [given] if isinstance(given, str) else list(given)
+
+    def value_omitted_from_data(self, data: Mapping[str, Any], files: Any, name: str) -> bool:
+        return name not in data
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        attrs = dict(attrs or {})
+        id = attrs.pop("id", f"id_{name}")
+        texts = [text for text in value or [] if text.strip()]
+        boxes = (
+            (super(SeveralTexts, self).render(
+                name, text, {**attrs, "id": id if place == 0 else f"{id}_{place}"}, renderer
+            ),)
+            for place, text in enumerate([*texts, ""])
+        )
+        return format_html('<div class="kumos-several" id="{}_all">{}</div>', id, format_html_join("", "{}", boxes))
+
+
+class JSONTexts(JSONText):
+    """A list whose items are written in boxes of their own. A box may also hold a list, of any length."""
+
+    def __init__(self, *, rows: int, called: str, **kwargs: Any) -> None:
+        super().__init__(rows=rows, blank=list, **kwargs)
+        self.called = called
+        """What one of them is, for messages: "Function"."""
+        self.widget = SeveralTexts(attrs=self.widget.attrs)
+
+    def to_python(self, value: Any) -> list[Any]:
+        texts = [text for text in value or [] if text.strip()]
+        items: list[Any] = []
+        faults: list[str] = []
+        for number, text in enumerate(texts, 1):
+            try:
+                found = super().to_python(text)
+            except ValidationError as error:
+                place = f"{self.called} {number}: " if len(texts) > 1 else ""
+                faults += [f"{place}{message}" for message in error.messages]
+                continue
+            items += found if isinstance(found, list) else [found]
+        if faults:
+            raise ValidationError(faults)
+        return items
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return list(initial or []) != self.to_python(data)
+        except ValidationError:
+            return True
+
+    def prepare_value(self, value: Any) -> Any:
+        return [item if isinstance(item, str) else pretty(item) for item in value or []]

@@ -14,10 +14,15 @@ model_sources: list[Callable[[], Iterable[str]]] = []
 """Where names of models come from: `runs.admin` puts the providers' here."""
 
 
-def models() -> list[Suggestion]:
-    """What the providers name, then what assistants use, each once."""
-    used = Assistant.objects.order_by("pk").values_list("model", flat=True)[:SUGGESTED]
-    names = dict.fromkeys([*(name for source in model_sources for name in source()), *used])
+listed_sources: list[Callable[[], Iterable[str]]] = []
+"""The same with what providers list when they are asked, which may take seconds."""
+
+
+def models(*, ask: bool = False) -> list[Suggestion]:
+    """What the providers name, then what assistants use, each once. No provider is called, unless `ask`."""
+    used = Assistant.objects.filter(scratch_of=None).order_by("pk").values_list("model", flat=True)[:SUGGESTED]
+    sources = [*model_sources, *(listed_sources if ask else ())]
+    names = dict.fromkeys([*(name for source in sources for name in source()), *used])
     return [(name, "") for name in names]
 
 

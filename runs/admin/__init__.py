@@ -2,7 +2,7 @@
 
 from assistants.admin import assistant_versions, suggestions
 from assistants.admin import thread as thread_admin
-from runs.completers import providers
+from runs.completers import catalogue, providers
 
 from . import provider, run, worker  # noqa: F401
 from .run import runs_of_thread
@@ -11,3 +11,4 @@ from .versions import use_of_versions
 assistant_versions.uses.append(use_of_versions)
 thread_admin.beside.append(runs_of_thread)
 suggestions.model_sources.append(providers.models)
+suggestions.listed_sources.append(lambda: [model.id for model in catalogue.models()])

@@ -19,6 +19,11 @@ export function showToken(token) {
   shown = { headers: { Authorization: `Bearer ${token}` }, credentials: "omit" };
 }
 
+/** From here on every call is meant for this project of the person's, not for their first. */
+export function actFor(project) {
+  shown = { headers: { "OpenAI-Project": project } };
+}
+
 /** What a request of the page's own must have: `{ headers, credentials }`, for fetch. */
 export const identity = () => shown;
 

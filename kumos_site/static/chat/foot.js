@@ -137,3 +137,19 @@ export class AnswerFoot extends Foot {
     button.disabled = false;
   }
 }
+
+/** Under an answer that is not kept: nothing to fork and no versions. */
+export class BriefFoot extends Foot {
+  constructor(page) {
+    super(page);
+    this.usage = new Usage(page);
+    this.element.append(this.copier("Copy answer"), this.usage.element);
+  }
+
+  update(turn) {
+    this.turn = turn;
+    const over = turn.run && TERMINAL.has(turn.run.status);
+    this.element.hidden = !over;
+    this.usage.update(over ? turn.run : null, messagesOf(turn));
+  }
+}

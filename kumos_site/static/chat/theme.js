@@ -4,7 +4,7 @@
 (() => {
   const root = document.documentElement;
   try {
-    const theme = localStorage.getItem("kumos.theme");
+    const theme = localStorage.getItem(root.dataset.colours ?? "kumos.theme"); // in a frame of the admin it is the admin's
     if (theme === "light" || theme === "dark") root.dataset.theme = theme;
     if (localStorage.getItem("kumos.sidebar") === "folded") root.dataset.sidebar = "folded";
   } catch {

@@ -6,7 +6,7 @@
 import { get, post, remove } from "./api.js";
 import { TERMINAL } from "./thread.js";
 
-export const PURPOSE = "kumos.purpose"; // the mark, in the metadata of threads that are not for people
+export const PURPOSE = "kumos.purpose"; // the mark, in the metadata of threads that are not for people: titles, trials (assistants/trials.py)
 const OWED = "kumos.untitled"; // in this tab's storage: thread id → { run, title }, so that a reload forgets nothing
 const FIRST = 60; // characters of a first title
 const MOST = 80; // and of the model's
@@ -28,7 +28,7 @@ export function titleFrom(text) {
 }
 
 export function isForPeople(thread) {
-  return thread.metadata?.[PURPOSE] !== "title";
+  return !["title", "trial"].includes(thread.metadata?.[PURPOSE]);
 }
 
 function cut(line, most) {
@@ -150,7 +150,7 @@ export class Titles {
   sweep(threads) {
     const old = Date.now() / 1000 - LEFT_OVER;
     for (const thread of threads) {
-      if (isForPeople(thread) || thread.created_at > old || this.swept.has(thread.id)) continue;
+      if (thread.metadata?.[PURPOSE] !== "title" || thread.created_at > old || this.swept.has(thread.id)) continue;
       this.swept.add(thread.id);
       remove(`/threads/${thread.id}`).catch(() => {});
     }

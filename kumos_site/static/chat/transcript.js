@@ -4,7 +4,7 @@
 import { Cards } from "./cards.js";
 import { Editor } from "./editing.js";
 import { Enclosures, madeFiles, partNode } from "./enclosures.js";
-import { AnswerFoot, QuestionFoot } from "./foot.js";
+import { AnswerFoot, BriefFoot, QuestionFoot } from "./foot.js";
 import { element, setText, withCode } from "./nodes.js";
 import { Problem } from "./problems.js";
 import { Prose } from "./prose.js";
@@ -23,7 +23,7 @@ class Question {
     this.body = element("div", { className: "bubble" });
     this.enclosures = new Enclosures(page.pictures);
     this.article = element("article", { "aria-label": "You" }, this.enclosures.element, this.body);
-    this.foot = page.readOnly ? null : new QuestionFoot(page, () => this.edit());
+    this.foot = page.readOnly || page.passing ? null : new QuestionFoot(page, () => this.edit());
     if (this.foot) this.article.append(this.foot.element);
     this.element = element("li", { className: "question" }, this.article);
   }
@@ -76,7 +76,7 @@ class Answer {
     this.state = element("p", { className: "state" });
     this.sources = element("ul", { className: "sources", hidden: true, "aria-label": "Sources" });
     this.problem = page.readOnly ? null : new Problem(page);
-    this.foot = page.readOnly ? null : new AnswerFoot(page);
+    this.foot = page.readOnly ? null : page.passing ? new BriefFoot(page) : new AnswerFoot(page);
     const article = element("article", { className: "answer-body" }, this.name, this.parts, this.form, this.state);
     article.append(...[this.problem?.element, this.sources, this.foot?.element].filter(Boolean));
     this.element = element("li", { className: "answer" }, article);
@@ -228,7 +228,7 @@ class Answer {
 export class Transcript {
   /**
    * `page` answers for what lies outside: names, files, sources, pictures, passages, outputs, versions, the time;
-   * `readOnly` where its reader may do nothing.
+   * `readOnly` where its reader may do nothing, `passing` where nothing that is said is kept.
    */
   constructor({ scroller, list, pill, page }) {
     Object.assign(this, { scroller, list, pill, page, log: list.closest("[role=log]") }); // a list with another role is none
