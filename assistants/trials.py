@@ -1,9 +1,9 @@
 """Trials: an assistant that somebody still writes, talked with before it is saved.
 
-A trial is one scratch assistant (`Assistant.scratch_of`), of one person in one project, and the threads in which it, and
-the saved one beside it, are asked. The scratch names its threads in its metadata, so both go together: when the form is
-left, and a day later at the latest, with the next trial of anybody. The admin makes them (assistants/admin/trial.py);
-what is said in them goes through /v1 like everything else.
+A trial is one scratch assistant (`Assistant.scratch_of`), of one person in one project, and the threads in which it,
+and the saved one beside it, are asked. The scratch names its threads in its metadata, so both go together: when the
+form is left, else with the next trial of anybody once it is a day old. The admin makes them
+(assistants/admin/trial.py); what is said in them goes through /v1 like everything else.
 """
 
 from __future__ import annotations

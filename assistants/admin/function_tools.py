@@ -139,7 +139,6 @@ def judged(tool: Any) -> tuple[str, str]:
     try:
         AssistantInput(data={"model": "unnamed", "tools": [tool]}).is_valid(raise_exception=True)
     except Refusal as refusal:
-        assert isinstance(refusal.detail, dict)
         path, text = first_error(refusal.detail)
         return named, str(text).replace(PLACE, path.removeprefix("tools[0].").removeprefix("function."))
     return named, ""

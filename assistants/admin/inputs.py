@@ -80,9 +80,11 @@ class SeveralTexts(forms.Textarea):
         id = attrs.pop("id", f"id_{name}")
         texts = [text for text in value or [] if text.strip()]
         boxes = (
-            (super(SeveralTexts, self).render(
-                name, text, {**attrs, "id": id if place == 0 else f"{id}_{place}"}, renderer
-            ),)
+            (
+                super(SeveralTexts, self).render(
+                    name, text, {**attrs, "id": id if place == 0 else f"{id}_{place}"}, renderer
+                ),
+            )
             for place, text in enumerate([*texts, ""])
         )
         return format_html('<div class="kumos-several" id="{}_all">{}</div>', id, format_html_join("", "{}", boxes))

@@ -38,7 +38,7 @@ def urls(page: AssistantAdmin, wrap: Callable[[View], View]) -> list[Any]:
 
 
 def prepare(page: AssistantAdmin, request: HttpRequest) -> HttpResponse:
-    """The form as it is now becomes the scratch assistant of a trial; where it cannot, what is wrong beside its fields."""
+    """The form as it is now becomes the assistant of a trial; where it cannot, what is wrong with which field."""
     pk = request.POST.get("trial_of", "")
     saved = page.get_object(request, pk) if pk else None
     if pk and saved is None:

@@ -142,9 +142,7 @@ def test_a_scratch_cannot_be_made_to_take_other_threads_along(member: Client, dr
     assert Thread.objects.filter(pk=kept.pk).exists()
 
 
-def test_whoever_is_no_member_may_join_if_allowed(
-    root: Client, staff: Callable[..., Client], dragons: Project
-) -> None:
+def test_whoever_is_no_member_may_join_if_allowed(root: Client, staff: Callable[..., Client], dragons: Project) -> None:
     answer = attempt(root, dragons)
     assert answer.status_code == 409
     assert answer.json()["join"] == {"project": dragons.pk, "name": "Dragons", "may": True}

@@ -100,7 +100,10 @@ def test_made_tried_saved(page: Page, api: Api, excused: list[str], threads_list
     expect(page.get_by_label("Assistant").locator("option", has_text="sceptic")).to_have_count(0)
     excused.append("status of 404")
     page.wait_for_function(
-        "async ids => (await Promise.all(ids.map(id => fetch(`/v1/threads/${id}`)))).every(({status}) => status === 404)",
+        """async ids => {
+          const answers = await Promise.all(ids.map((id) => fetch(`/v1/threads/${id}`)));
+          return answers.every(({ status }) => status === 404);
+        }""",
         arg=ids,
     )
 
@@ -119,7 +122,9 @@ def test_functions_have_editors_of_their_own(page: Page, api: Api) -> None:
     expect(page.get_by_text("✓ get_weather: nothing is wrong with it.")).to_be_visible()
     place = page.get_by_role("button", name=re.compile("This is not JSON.* at line 2, column 17"))
     place.click()
-    assert page.evaluate("() => [document.activeElement.selectionStart, document.activeElement.value.indexOf('nothing')]") == [32, 32]
+    assert page.evaluate(
+        "() => [document.activeElement.selectionStart, document.activeElement.value.indexOf('nothing')]"
+    ) == [32, 32]
 
     second.fill(json.dumps({"name": "roll", "parameters": {"type": "objekt"}}))
     page.get_by_role("button", name="Check", exact=True).click()
