@@ -77,7 +77,12 @@ class AssistantAdmin(BoundedAdmin):
 
     def get_urls(self) -> list[Any]:
         wrap = self.admin_site.admin_view
-        own = [*assistant_versions.urls(self), *assistant_yaml.urls(self), *workbench.urls(wrap), *trial.urls(self, wrap)]
+        own = [
+            *assistant_versions.urls(self),
+            *assistant_yaml.urls(self),
+            *workbench.urls(wrap),
+            *trial.urls(self, wrap),
+        ]
         return [*own, *super().get_urls()]
 
     def get_list_display(self, request: HttpRequest) -> Any:
