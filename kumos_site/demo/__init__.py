@@ -124,7 +124,7 @@ def find_demo() -> Demo | None:
     key = ApiKey.objects.usable(now()).filter(digest=digest_of(KEY_SECRET), project=project).exists()
     if project is None or user is None or not key:
         return None
-    found = Assistant.objects.filter(project=project).order_by("-created_at")
+    found = Assistant.objects.filter(project=project, scratch_of=None).order_by("-created_at")
     return Demo(project, user, KEY_SECRET, {each.name: each.id for each in found if each.name}, ())
 
 
@@ -141,7 +141,8 @@ def member(project: Project, added: list[str]) -> User:
 
 def assistant(project: Project, wanted: dict[str, Any], added: list[str]) -> str:
     """The id of the assistant of that name."""
-    found = Assistant.objects.filter(project=project, name=wanted["name"]).order_by("created_at").first()
+    named = Assistant.objects.filter(project=project, name=wanted["name"], scratch_of=None)
+    found = named.order_by("created_at").first()
     if found is None:
         fields = {key: value for key, value in wanted.items() if key != "starters"}
         fields["tools"] = Tools().run_validation(fields["tools"])  # with its defaults, as POST /v1/assistants does
