@@ -99,7 +99,7 @@ class JSONTexts(JSONText):
         """What one of them is, for messages: "Function"."""
         self.widget = SeveralTexts(attrs=self.widget.attrs)
 
-    def to_python(self, value: Any) -> list[Any]:
+    def to_python(self, value: Any) -> list[Any]:  # type: ignore[override]  # of several texts
         texts = [text for text in value or [] if text.strip()]
         items: list[Any] = []
         faults: list[str] = []

@@ -51,7 +51,7 @@ def prepare(page: AssistantAdmin, request: HttpRequest) -> HttpResponse:
         labels = {name: str(field.label or name.replace("_", " ").capitalize()) for name, field in form.fields.items()}
         return JsonResponse({"errors": errors, "labels": labels}, status=400)
     project: Project = form.cleaned_data["project"]
-    if not Membership.objects.filter(project=project, user_id=request.user.pk).exists():
+    if not Membership.objects.filter(project=project, user_id=request.user.pk or 0).exists():
         may = request.user.has_perm("assistants.add_membership")
         return JsonResponse({"join": {"project": project.pk, "name": project.name, "may": may}}, status=409)
     made = trials.prepare(
@@ -83,7 +83,7 @@ def join(page: AssistantAdmin, request: HttpRequest) -> HttpResponse:
     project = Project.objects.filter(pk=request.POST.get("project", "")).first()
     if project is None:
         return refused("There is no such project any more.", 404)
-    membership, added = Membership.objects.get_or_create(project=project, user_id=request.user.pk)
+    membership, added = Membership.objects.get_or_create(project=project, user_id=request.user.pk or 0)
     if added:
         page.log_addition(request, membership, [{"added": {}}])
     return JsonResponse({"project": project.pk})
