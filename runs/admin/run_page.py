@@ -132,19 +132,19 @@ def maker_of(made_by: str) -> SafeString | str:
 
 
 def asked_of(run: Run, *, readable: bool) -> Facts:
-    """The assistant and the overrides as they were when the run was made."""
-    instructions = (run.instructions or "–") if readable else content.HIDDEN
-    return [
-        ("Instructions", format_html('<div class="kumos-text" tabindex="0">{}</div>', clipped(instructions))),
-        ("Tools", json_block(content.masked(run.tools))),
-        ("Tool choice", json_block(run.tool_choice)),
-        ("Temperature", run.temperature),
-        ("Top p", run.top_p),
-        ("Response format", json_block(run.response_format)),
-        ("Truncation", json_block(run.truncation_strategy)),
-        ("Token budgets", f"in {run.max_prompt_tokens or '–'}, out {run.max_completion_tokens or '–'}"),
-        ("Metadata", json_block(content.masked(run.metadata) if readable else content.HIDDEN)),
-    ]
+    """The assistant and the overrides as they were when the run was made, without what is as it is by default."""
+    asked = again.body_of(run, readable=readable)
+    instructions = format_html('<div class="kumos-text" tabindex="0">{}</div>', clipped(asked.get("instructions", "–")))
+    facts: Facts = [("Instructions", instructions)]
+    if run.metadata and not readable:
+        asked["metadata"] = content.HIDDEN
+    if run.tool_resources:
+        asked["tool_resources"] = run.tool_resources
+    for name, value in asked.items():
+        if name not in ("assistant_id", "model", "instructions"):
+            text = json_block(value) if isinstance(value, dict | list) else value
+            facts.append((name.replace("_", " ").capitalize(), text))
+    return [*facts, ("All the rest", "as by default")]
 
 
 def transcript_of(run: Run, *, readable: bool) -> list[Utterance]:

@@ -63,12 +63,13 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """The time in which the run had one status."""
+    """The time in which the run had one status; `broken`: it then failed."""
 
     status: str
     began: datetime
     ended: datetime
     open: bool
+    broken: bool
 
 
 @dataclass(slots=True)
@@ -118,10 +119,10 @@ def stretches_of(created: datetime, marks: Sequence[Mark], ended: datetime | Non
         if mark.name.startswith(RUN) and not name.startswith("step.") and name != "created" and name != changes[-1][1]:
             changes.append((max(mark.at, changes[-1][0]), name))
     over = ended or now
-    ends = [at for at, _ in changes[1:]] + [over]
+    ends = [*changes[1:], (over, "")]
     found = [
-        Stretch(status, at, max(min(end, over), at), open=ended is None and index == len(changes) - 1)
-        for index, ((at, status), end) in enumerate(zip(changes, ends, strict=True))
+        Stretch(status, at, max(min(end, over), at), open=ended is None and not then, broken=then == "failed")
+        for (at, status), (end, then) in zip(changes, ends, strict=True)
     ]
     return [one for one in found if one.status in ("queued", "in_progress", "cancelling", "requires_action")]
 
@@ -184,7 +185,7 @@ def turn_of(number: int, began: datetime, steps: Sequence[Work], stretch: Stretc
     else:
         ended = end_of(last, stretch)
     is_open = stretch.open and ended == stretch.ended and (last is None or last.ended is None)
-    failed = any(step.status == "failed" for step in steps)
+    failed = any(step.status == "failed" for step in steps) or (stretch.broken and last is None)
     yield Bar("model", f"Model call {number}", began, max(ended, began), note_of(began, steps), "", is_open, failed)
     for step in steps:
         kind = "tool" if step.calls else "message"

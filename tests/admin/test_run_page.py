@@ -57,15 +57,16 @@ def test_the_page_has_an_axis_with_a_row_for_each_stretch(root: Client, talk: Ta
             data="{}",
             created_at=began + timedelta(seconds=after),
         )
-    talk.run.steps.update(created_at=began + timedelta(seconds=3), completed_at=began + timedelta(seconds=5))
+    for kind, after, until in (("tool_calls", 3, 5), ("message_creation", 6, 8)):
+        moments = {"created_at": began + timedelta(seconds=after), "completed_at": began + timedelta(seconds=until)}
+        talk.run.steps.filter(type=kind).update(**moments)
     Run.objects.filter(pk=talk.run.pk).update(completed_at=began + timedelta(seconds=8))
     text = page(root, talk.run)
     rows = re.findall(
         r'run-row run-(\w+).*?<th scope="row">(.*?)</th>.*?x="([\d.]+)%" width="([\d.]+)%"', text, re.DOTALL
     )
     kinds = [kind for kind, *_ in rows]
-    assert kinds[:3] == ["queue", "model", "tool"]
-    assert "message" in kinds
+    assert kinds == ["queue", "model", "tool", "model", "message"]
     assert (rows[0][2], rows[0][3]) == ("0.0", "25.0")
     assert "file search, roar" in rows[2][1]
 

@@ -160,7 +160,7 @@ def test_the_page_tells_steps_calls_and_events_in_order(root: Client, talk: Talk
         "2 tool calls",
         "File search",
         "score 0.88",
-        "passage",
+        "passage &lt;",
         "Function roar",
         "&quot;how&quot;",
         "Output",

@@ -25,8 +25,8 @@ def told(bars: list[Bar]) -> list[tuple[str, float, float]]:
     return [(bar.kind, (bar.began - ZERO).total_seconds(), (bar.ended - ZERO).total_seconds()) for bar in bars]
 
 
-def message(began: float, ended: float | None, status: str = "completed", **more: bool) -> Work:
-    return Work(f"step_{began}", at(began), None if ended is None else at(ended), status, **more)
+def message(began: float, ended: float | None, status: str = "completed", interrupted: bool = False) -> Work:
+    return Work(f"step_{began}", at(began), None if ended is None else at(ended), status, interrupted=interrupted)
 
 
 def calls(began: float, ended: float | None, *names: str, client: bool = False, status: str = "completed") -> Work:
@@ -99,6 +99,7 @@ def test_a_waiting_run_waits_until_now() -> None:
 def test_a_failure_without_a_word_shows_the_model_call() -> None:
     bars = bars_of(ZERO, marks((0, "queued"), (1, "in_progress"), (4, "failed")), [], at(4), at(99))
     assert told(bars) == [("queue", 0, 1), ("model", 1, 4)]
+    assert [bar.failed for bar in bars] == [False, True]
 
 
 def test_a_takeover_begins_the_step_again() -> None:

@@ -50,7 +50,7 @@ def test_a_badge_follows_its_run(page: Page, api: Api, upstream: Upstream) -> No
 
 
 def test_a_hidden_page_asks_for_nothing_and_catches_up(page: Page, api: Api, upstream: Upstream) -> None:
-    _, run = waiting_run(api, upstream)
+    thread, run = waiting_run(api, upstream)
     page.goto(LIST)
     badge = page.locator(f'.kumos-badge[data-run="{run}"]')
     expect(badge).to_have_text("in progress")
@@ -63,8 +63,7 @@ def test_a_hidden_page_asks_for_nothing_and_catches_up(page: Page, api: Api, ups
       document.dispatchEvent(new Event("visibilitychange"));
     }""")
     upstream.release(3)
-    while api.get(f"/threads/{_}/runs/{run}")["status"] != "completed":
-        pass
+    api.recorded(thread, run)  # to its end
     assert badge.text_content() == "in progress"
     assert page.evaluate("window.opened") == 0
     page.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")

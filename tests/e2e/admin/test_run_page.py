@@ -88,6 +88,7 @@ def test_a_failure_is_explained_and_retried(page: Page, api: Api, upstream: Upst
     expect(page.locator("#run-facts")).to_contain_text(run)
 
 
+@pytest.mark.filterwarnings("ignore:The Assistants API is deprecated:DeprecationWarning")
 def test_the_code_of_a_run_makes_another(
     page: Page, api: Api, server: KumosProcess, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
