@@ -29,6 +29,8 @@ _HEX = re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{8,}\b", re.IGNOR
 _MOMENT = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?")
 _NUMBER = re.compile(r"(?<!\w)(?<![A-Za-z][-_])(?<!\d[.,])\d+(?:[.,]\d+)*")  # not those of "gpt-3.5"
 _SPACE = re.compile(r"\s+")
+_STATUS = re.compile(r"[45]\d\d")
+_BEFORE_STATUS = re.compile(r"(?:\(|\b(?:status|code|error|http)[ :=]{1,2})$", re.IGNORECASE)
 
 _TAKEN_OUT = (
     (_ADDRESS, "<address>"),
@@ -40,7 +42,6 @@ _TAKEN_OUT = (
     (_ID, "<id>"),
     (_HEX, "<id>"),
     (_MOMENT, "<time>"),
-    (_NUMBER, "<n>"),
 )
 
 
@@ -57,12 +58,19 @@ class ErrorGroup:
         return hashlib.sha256(f"{self.code}\n{self.message}".encode(errors="replace")).hexdigest()[:16]
 
 
+def _number(found: re.Match[str]) -> str:
+    """What HTTP says of a failure tells more than any word: 401 and 503 are not the same."""
+    before = found.string[max(0, found.start() - 10) : found.start()]
+    return found[0] if _STATUS.fullmatch(found[0]) and _BEFORE_STATUS.search(before) else "<n>"
+
+
 @lru_cache(maxsize=4096)
 def normal(message: str) -> str:
     """`message` in one line, without ids, numbers, times and addresses."""
     text = _SPACE.sub(" ", message[:READ_CHARACTERS]).strip()
     for pattern, stands_for in _TAKEN_OUT:
         text = pattern.sub(stands_for, text)
+    text = _NUMBER.sub(_number, text)
     return text if len(text) <= KEPT_CHARACTERS else f"{text[:KEPT_CHARACTERS]}…"
 
 

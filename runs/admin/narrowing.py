@@ -182,11 +182,12 @@ class Narrowing:
             "version": self.version,
             "model": self.model,
             "made by": maker_of(self.made_by),
-            "error": self.error and self.error_in_words(),
+            "error": self.error and self.error_in_words,
             "id": self.q,
         }
         return [f"{name}: {value}" for name, value in told.items() if value]
 
+    @cached_property
     def error_in_words(self) -> str:
         """The message of the group, as one of its newest runs has it."""
         failed = Run.objects.filter(status=RunStatus.FAILED).order_by("-created_at", "-id")

@@ -64,7 +64,7 @@ class RunChangeList(BoundedChangeList):
 
 @admin.register(Run)
 class RunAdmin(ReadOnlyAdmin):
-    list_display = ("id", "state", "assistant", "made_for", "created", "lasted", "cost")
+    list_display = ("made", "state", "assistant", "made_for", "lasted", "cost")
     list_filter = FILTERS
     list_select_related = ("project",)
     list_defer = (
@@ -118,7 +118,6 @@ class RunAdmin(ReadOnlyAdmin):
             if len(found) == 1 and narrowing.q != found[0][1]:  # a thread's only run may not be the one that is meant
                 return HttpResponseRedirect(page_of(Run, found[0][0]))
         given = {
-            "narrowing": narrowing,
             "all_actions": [
                 (narrowing.action_href(action.name), action.title)
                 for action in ACTIONS.values()
@@ -139,29 +138,29 @@ class RunAdmin(ReadOnlyAdmin):
             "add": reverse("admin:assistants_assistant_add"),
         }
 
+    @admin.display(description="Run")
+    def made(self, run: Run) -> str:
+        return titled(moment(run.created_at), run.pk)
+
     @admin.display(description="Status")
     def state(self, run: Run) -> str:
         return format_html('{}<br><span class="kumos-trouble">{}</span>', told(run, "status"), told(run, "trouble"))
 
-    @admin.display(description="Assistant and model")
+    @admin.display(description="Assistant, model")
     def assistant(self, run: Any) -> str:
         name = clipped(run.assistant_name or run.assistant_id, 40)
         version = f" v{run.assistant_version}" if run.assistant_version else ""
         return titled(f"{name}{version}", clipped(run.model, 40))
 
-    @admin.display(description="Project and who made it")
+    @admin.display(description="Project, made by")
     def made_for(self, run: Any) -> str:
         return titled(clipped(str(run.project), 40), clipped(run.maker, 40))
 
-    @admin.display(description="Created")
-    def created(self, run: Run) -> str:
-        return moment(run.created_at)
-
-    @admin.display(description="Duration and first token")
+    @admin.display(description="Duration")
     def lasted(self, run: Run) -> str:
         return titled(told(run, "took"), format_html("first {}", told(run, "first")))
 
-    @admin.display(description="Tokens and cost")
+    @admin.display(description="Tokens, cost")
     def cost(self, run: Any) -> str:
         return titled(told(run, "tokens"), run.price)
 

@@ -72,7 +72,12 @@ class ErrorFilter(Narrows):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         asked = Narrowing.of(request.GET)
-        return [(asked.error, asked.error_in_words())] if asked.error else []
+        return [(asked.error, asked.error)] if asked.error else []
+
+    def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:
+        all_of_them, this = super().choices(changelist)
+        yield all_of_them
+        yield {**this, "display": changelist.narrowing.error_in_words}
 
 
 class TypedFilter(Narrows):

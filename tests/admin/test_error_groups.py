@@ -52,6 +52,9 @@ def test_what_differs_from_run_to_run_is_taken_out(one: str, other: str, expecte
         "Rate limit reached for llama3 and gpt-3.5-turbo in organization",
         "The server was overloaded: well-documented behaviour",
         "'NoneType' object is not subscriptable",
+        "The model server refused the key (401).",
+        "Error code: 503",
+        "answered with status 429",
     ],
 )
 def test_words_and_names_of_models_stay(message: str) -> None:
