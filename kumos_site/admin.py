@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from django.contrib.admin import AdminSite
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 
 from assistants import clock
-from assistants.models import ApiKey, Assistant, File, Membership, Project, Thread, VectorStore
-from runs.models import ACTIVE, Run
-
-FAILURES_SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """A number with its name, leading to the list behind it."""
-
-    label: str
-    number: str
-    href: str
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A run that failed lately, and why, in words."""
-
-    when: str
-    reason: str
-    href: str
+from assistants.models import ApiKey, Assistant, Membership, Project
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,46 +26,6 @@ def may_view(request: HttpRequest, model: str) -> bool:
     app, name = model.split(".")
     user = request.user
     return user.has_perm(f"{app}.view_{name}") or user.has_perm(f"{app}.change_{name}")
-
-
-def cards(request: HttpRequest) -> list[Card]:
-    """Counts the viewer may see; each stops at the cap of lists, so none slows down with the table."""
-    from assistants.admin.lists import capped_count, spoken  # that package registers its pages here: this is first
-
-    runs = reverse("admin:runs_run_changelist")
-    day_ago = clock.now() - timedelta(days=1)
-    numbers: list[tuple[str, str, Callable[[], QuerySet[Any]], str]] = [
-        ("Active runs", "runs.run", lambda: Run.objects.filter(status__in=ACTIVE), runs),
-        (
-            "Failed in 24 hours",
-            "runs.run",
-            lambda: Run.objects.filter(status="failed", created_at__gt=day_ago),
-            f"{runs}?status__exact=failed",
-        ),
-        ("Assistants", "assistants.assistant", Assistant.objects.all, ""),
-        ("Threads", "assistants.thread", Thread.objects.all, ""),
-        ("Files", "assistants.file", File.objects.all, ""),
-        ("Vector stores", "assistants.vectorstore", VectorStore.objects.all, ""),
-        ("Usable API keys", "assistants.apikey", lambda: ApiKey.objects.usable(clock.now()), ""),
-    ]
-    return [
-        Card(label, spoken(capped_count(rows())), href or reverse(f"admin:{model.replace('.', '_')}_changelist"))
-        for label, model, rows, href in numbers
-        if may_view(request, model)
-    ]
-
-
-def failures(request: HttpRequest) -> list[Failure]:
-    """The last few runs that failed."""
-    from assistants.admin.markup import ago, clipped, error_in_words, page_of
-
-    if not may_view(request, "runs.run"):
-        return []
-    failed = Run.objects.filter(status="failed").order_by("-created_at")
-    return [
-        Failure(ago(created), clipped(error_in_words(error), 160), page_of(Run, id))
-        for id, created, error in failed.values_list("id", "created_at", "last_error")[:FAILURES_SHOWN]
-    ]
 
 
 def advice(request: HttpRequest) -> list[Advice]:
@@ -115,7 +51,11 @@ def advice(request: HttpRequest) -> list[Advice]:
     return steps
 
 
-PAGES = [("Tools", "tools", "runs.view_run"), ("System", "system", "runs.view_worker")]
+PAGES = [
+    ("Usage", "usage", "runs.view_usagerecord"),
+    ("Tools", "tools", "runs.view_run"),
+    ("System", "system", "runs.view_worker"),
+]
 """Name, view and the permission that it takes, of the pages that belong to no table."""
 
 
@@ -127,10 +67,13 @@ class KumosAdminSite(AdminSite):
 
     def get_urls(self) -> list[Any]:
         """The site's own pages, which belong to no table, before Django's."""
+        from kumos_site import dashboard, usage_page  # their imports register pages here: this is first
         from kumos_site.system import system_page
         from runs.admin.tools import tools_page
 
         own = [
+            path("dashboard/", self.admin_view(dashboard.live), name="dashboard"),
+            path("usage/", self.admin_view(usage_page.page), name="usage"),
             path("system/", self.admin_view(system_page), name="system"),
             path("tools/", self.admin_view(tools_page), name="tools"),
         ]
@@ -149,10 +92,8 @@ class KumosAdminSite(AdminSite):
         return apps
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        context = {
-            "cards": cards(request),
-            "advice": advice(request),
-            "failures": failures(request),
-            **(extra_context or {}),
-        }
-        return super().index(request, context)
+        from kumos_site import dashboard
+
+        return super().index(
+            request, {"advice": advice(request), **dashboard.context(request), **(extra_context or {})}
+        )

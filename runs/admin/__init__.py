@@ -4,7 +4,7 @@ from assistants.admin import assistant_versions, suggestions
 from assistants.admin import thread as thread_admin
 from runs.completers import catalogue, providers
 
-from . import provider, run, worker  # noqa: F401
+from . import price, provider, run, worker  # noqa: F401
 from .run import runs_of_thread
 from .versions import use_of_versions
 

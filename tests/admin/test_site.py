@@ -51,22 +51,6 @@ def test_without_a_project_the_first_step_is_to_make_one(root: Client) -> None:
     assert reverse("admin:assistants_project_add") in root.get("/admin/").content.decode()
 
 
-def test_the_overview_counts_what_its_viewer_may_see(root: Client, staff: Callable[..., Client], talk: Talk) -> None:
-    assert re.search(r"<strong>1</strong>Threads", root.get("/admin/").content.decode())
-    page = staff("view_thread").get("/admin/").content.decode()
-    assert "</strong>Threads" in page
-    assert "</strong>Assistants" not in page
-
-
-def test_the_overview_leads_to_what_failed(root: Client, staff: Callable[..., Client], talk: Talk) -> None:
-    error = {"code": "server_error", "message": f"It broke. {HOSTILE}"}
-    type(talk.run).objects.filter(pk=talk.run.pk).update(status="failed", last_error=error)
-    page = root.get("/admin/").content.decode()
-    assert f"Server error: It broke. {SHOWN}" in page
-    assert page_of(talk.run) in page
-    assert "It broke" not in staff("view_thread").get("/admin/").content.decode()
-
-
 def store_with_file(project: Project) -> VectorStoreFile:
     file = File.objects.create(project=project, filename=f"{HOSTILE}.txt", purpose="assistants", bytes=5)
     store = VectorStore.objects.create(project=project, name=HOSTILE)
@@ -96,7 +80,7 @@ def test_no_page_runs_a_script_of_its_data(root: Client, talk: Talk) -> None:
 def test_no_page_of_ours_has_a_script_or_style_inside(root: Client, talk: Talk) -> None:
     held = store_with_file(talk.thread.project)
     pages = [page_of(thing) for thing in (talk.thread, talk.run, talk.assistant, held.file, talk.thread.project)]
-    for address in ["/admin/", reverse("admin:assistants_apikey_add"), *pages, *map(list_of, OURS)]:
+    for address in ["/admin/", "/admin/usage/", reverse("admin:assistants_apikey_add"), *pages, *map(list_of, OURS)]:
         page = root.get(address).content.decode()
         assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)", page), address
 
@@ -106,7 +90,7 @@ def test_staff_without_permissions_see_nothing(staff: Callable[..., Client], tal
     for model in OURS:
         assert client.get(list_of(model)).status_code == 403
     assert client.get(page_of(talk.run)).status_code == 403
-    assert "kumos-cards" not in client.get("/admin/").content.decode()
+    assert "kumos-figures" not in client.get("/admin/").content.decode()
 
 
 def test_people_who_are_no_staff_are_sent_to_the_login(db: None) -> None:
