@@ -50,7 +50,7 @@ ERRORS = {
     408: "The request took too long to arrive.",
     409: "A request with that Idempotency-Key is still being worked on: try again in a moment.",
     422: "That Idempotency-Key was used with another request.",
-    429: "Too much at once: try again later.",
+    429: "Too much at once: try again later. With code `insufficient_quota`: a budget is used up (docs/costs.md).",
     500: "A fault of the server.",
     503: "The server is overloaded or not ready yet: try again.",
 }
