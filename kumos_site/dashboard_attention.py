@@ -17,12 +17,14 @@ from assistants.admin.markup import ago, clipped, error_in_words, list_of, page_
 from assistants.models import ApiKey, File, Project, VectorStore, VectorStoreFile
 from assistants.models.vector_store import FileStatus
 from runs import budgets
+from runs.admin import triage
 from runs.models import Run, RunStatus, Worker
 
 from .admin import may_view
 
 SHOWN = 5
 """Lines of one kind; then one more says that there are others."""
+FAILURES_READ = 1_000
 QUEUED_LONG = timedelta(minutes=1)
 WAITED_LONG = timedelta(minutes=3)
 KEYS_EXPIRE_IN = timedelta(days=14)
@@ -61,7 +63,7 @@ def more(next: Concern) -> Concern:
     """Instead of the line that is one too many."""
     kind = next.key.partition(" ")[0]
     address = {
-        "failed": list_of(Run),
+        "failed": triage.href(),
         "file": list_of(VectorStore),
         "key": list_of(ApiKey),
         "runner": list_of(Worker),
@@ -70,17 +72,19 @@ def more(next: Concern) -> Concern:
     return Concern(f"{kind} more", "… and more of this kind", "", address, "Show all", address, next.is_bad)
 
 
-def failed_runs(request: HttpRequest, now: datetime) -> Iterator[Concern]:
-    runs = Run.objects.filter(status=RunStatus.FAILED, created_at__gt=now - timedelta(days=1))
-    if count := capped_count(runs):
-        id, created, error = runs.order_by("-created_at").values_list("pk", "created_at", "last_error")[0]
+def failed_groups(request: HttpRequest, now: datetime) -> Iterator[Concern]:
+    """By their error, the most frequent first."""
+    found = triage.groups("day", limit=FAILURES_READ)
+    may_retry = request.user.has_perm("runs.change_run")
+    for failures in found.groups[: SHOWN + 1]:
+        count = f"{failures.count:,}{'' if found.is_all else ' or more'}"
         yield Concern(
-            "failed",
-            f"{spoken(count)} run{'s' if count > 1 else ''} failed in 24 hours; the last: {error_in_words(error)}",
-            ago(created),
-            page_of(Run, id),
-            "Show all",
-            f"{list_of(Run)}?status=failed",
+            f"failed {failures.group.key}",
+            f"{count} run{'' if failures.count == 1 else 's'} failed in 24 hours: {clipped(failures.words, 200)}",
+            f"the last {failures.last_ago}",
+            failures.href,
+            "Retry all" if may_retry else "Show",
+            failures.retry_href if may_retry else failures.href,
         )
 
 
@@ -165,7 +169,7 @@ def tight_budgets(request: HttpRequest, now: datetime) -> Iterator[Concern]:
 
 
 LOOKS: list[tuple[Callable[[HttpRequest, datetime], Iterator[Concern]], str]] = [
-    (failed_runs, "runs.run"),
+    (failed_groups, "runs.run"),
     (queued_long, "runs.run"),
     (tight_budgets, "runs.usagerecord"),
     (silent_runners, "runs.worker"),

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from assistants.admin.lists import COUNT_CAP, spoken
 from runs import usage
 from runs.models import ACTIVE, Run, RunStatus
+from runs.prices import dollars
 from runs.usage import Used
 
 from .dashboard_charts import Bar, bars
@@ -181,12 +182,6 @@ def costs(now: datetime) -> Figure:
         bars(f"{what} by the hour, last 24 hours. Today (UTC): {today.tokens:,} tokens, {dollars(today.spent)}.", data),
         f"{what.lower()}, 24 h",
     )
-
-
-def dollars(millionths: int) -> str:
-    """ "$1,204.50", "$0.0042": small sums keep what makes them differ."""
-    amount = millionths / 1_000_000
-    return f"${amount:,.2f}" if amount >= 1 or not millionths else f"${amount:.4f}"
 
 
 def tokens(count: int) -> str:

@@ -31,10 +31,10 @@ from assistants.admin.markup import list_of, page_of
 from assistants.models import ApiKey, Assistant, Project
 from runs import usage
 from runs.models import ModelPrice, RunStatus, UsageRecord
+from runs.prices import dollars
 from runs.usage import Used
 
 from .admin import may_view
-from .dashboard_figures import dollars
 
 ROWS_SHOWN = 200
 ROWS_SUMMED = 2_000_000

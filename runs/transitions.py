@@ -26,7 +26,7 @@ from assistants.retrieval import conversations
 from assistants.rows import hold
 from assistants.serializers.fields import merge_metadata
 from assistants.serializers.thread import thread_object
-from runs import ledger, story
+from runs import budgets, ledger, story
 from runs.models import ACTIVE, HELD, Run, RunStatus, RunStep, StepStatus, StepType
 from streaming import journal
 from streaming.journal import Draft
@@ -146,6 +146,7 @@ def retry_run(run: Run, made_by: str) -> Created:
     if run.status not in RETRIED_FROM:
         allowed = ", ".join(RETRIED_FROM)
         raise ApiError(f"Cannot retry run with status '{run.status}': only {allowed} runs are retried.")
+    budgets.check(run.project)  # an operator's retry costs as much as anybody's
     with transaction.atomic():
         asked = {name: getattr(run, name) for name in RETRIED_FIELDS}
         again = Run(thread_id=run.thread_id, made_by=made_by, retry_of=run.pk, **asked)

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from assistants import clock
+from assistants.errors import ApiError
 from assistants.models import ApiKey, Project
 from runs import budgets
 from runs.models import Run, UsageRecord
+from runs.transitions import retry_run
 from tests.conftest import ApiClient
 
 DOLLAR = 1_000_000
@@ -136,6 +138,17 @@ def test_a_run_under_way_is_finished(alice: ApiClient, assistant: str) -> None:
     budget(alice.project, "0")
     assert alice.get(f"/threads/{thread}/runs/{run}").json()["status"] == "queued"
     assert alice.post(f"/threads/{thread}/runs/{run}/cancel").json()["status"] == "cancelled"
+
+
+def test_an_operators_retry_costs_as_much_as_anybodys(alice: ApiClient, assistant: str) -> None:
+    thread = alice.make("/threads")["id"]
+    run = alice.make(f"/threads/{thread}/runs", {"assistant_id": assistant})["id"]
+    alice.post(f"/threads/{thread}/runs/{run}/cancel")
+    budget(alice.project, "0")
+    with pytest.raises(ApiError, match="is used up"):
+        retry_run(Run.objects.get(pk=run), "user 7")
+    budget(alice.project, None)
+    assert retry_run(Run.objects.get(pk=run), "user 7").run.retry_of == run
 
 
 def test_the_sum_is_asked_for_once_in_some_seconds(
