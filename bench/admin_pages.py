@@ -16,10 +16,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import batched
+
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext, setup_test_environment
+from django.urls import reverse
+
+from assistants import clock
+from assistants.admin.markup import page_of
+from assistants.models import ApiKey, Assistant, Project, Thread
+from runs.models import ModelPrice, Run, UsageRecord
+from streaming.models import Event
+from tests.backends import Postgres
 
 INNER = "KUMOS_BENCH_INNER"
 BATCH = 2_000
@@ -36,14 +50,6 @@ FAULTS = [
 
 def fill(runs: int, events: int) -> str:
     """The id of the largest run."""
-    from django.contrib.auth.models import User
-    from django.db import connection
-
-    from assistants import clock
-    from assistants.models import ApiKey, Assistant, Project, Thread
-    from runs.models import ModelPrice, Run, UsageRecord
-    from streaming.models import Event
-
     dice = random.Random(7)
     User.objects.create_superuser("bench")
     projects = [Project.objects.create(name=f"Project {number}", budget=1_000_000) for number in range(PROJECTS)]
@@ -106,10 +112,7 @@ def fill(runs: int, events: int) -> str:
     return largest
 
 
-def record_of(run: object, dice: random.Random) -> object:
-    from runs.models import Run, UsageRecord
-
-    assert isinstance(run, Run)
+def record_of(run: Run, dice: random.Random) -> UsageRecord:
     return UsageRecord(
         run_id=run.pk,
         project_id=run.project_id,
@@ -125,13 +128,11 @@ def record_of(run: object, dice: random.Random) -> object:
     )
 
 
-def events_of(pairs: object, spread: float, largest: str) -> Iterator[object]:
+def events_of(pairs: Iterable[tuple[Thread, Run]], spread: float, largest: str) -> Iterator[Event]:
     """The largest run's events, and of each other its part."""
-    from streaming.models import Event
-
     data = '{"id":"msg_1","object":"thread.message.delta","delta":{"content":[{"index":0,"type":"text"}]}}'
     owed = 0.0
-    for thread, run in pairs:  # type: ignore[attr-defined]
+    for thread, run in pairs:
         owed += LARGEST if run.pk == largest else spread
         count, owed = int(owed), owed - int(owed)
         for seq in range(1, count + 1):
@@ -142,11 +143,6 @@ def events_of(pairs: object, spread: float, largest: str) -> Iterator[object]:
 
 def pages(largest: str) -> list[tuple[str, str, float | None]]:
     """Name, address and goal in milliseconds."""
-    from django.urls import NoReverseMatch, reverse
-
-    from assistants.models import ApiKey, Assistant, Project
-    from runs.models import Run
-
     project, key, assistant = (model.objects.order_by("pk")[0].pk for model in (Project, ApiKey, Assistant))
     request = Run.objects.order_by("created_at").values_list("request_id", flat=True)[1000]
     listed = [
@@ -162,24 +158,17 @@ def pages(largest: str) -> list[tuple[str, str, float | None]]:
     ]
     found = [(name, f"/admin/runs/run/{query}", goal) for name, query, goal in listed]
     found += [
-        ("run page, 10,000 events", f"/admin/runs/run/{largest.replace('_', '_5F')}/change/", 200.0),
+        ("run page, 10,000 events", page_of(Run, largest), 200.0),
         ("dashboard", "/admin/", 500.0),
         ("dashboard, its live part", "/admin/dashboard/", 500.0),
     ]
     usage = [("usage by project", ""), ("… by key, each day", "?by=made_by&over=day"), ("… today", "?period=today")]
     rest: list[tuple[str, str, float | None]] = [(name, f"/admin/usage/{query}", None) for name, query in usage]
-    with suppress(NoReverseMatch):
-        rest.append(("failed runs by error", reverse("admin:runs_run_errors"), None))
+    rest.append(("failed runs by error", reverse("admin:runs_run_errors"), None))
     return [*found, *rest]
 
 
 def measure(runs: int, events: int, rounds: int) -> bool:
-    from django.contrib.auth.models import User
-    from django.core.management import call_command
-    from django.db import connection
-    from django.test import Client
-    from django.test.utils import CaptureQueriesContext, setup_test_environment
-
     setup_test_environment()
     call_command("migrate", verbosity=0)
     began = time.perf_counter()
@@ -221,8 +210,6 @@ def main() -> None:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         environment = {**os.environ, INNER: "1", "KUMOS_DATA_DIR": folder, "DATABASE_URL": ""}
         if given.postgres:
-            from tests.backends import Postgres
-
             environment["DATABASE_URL"] = stack.enter_context(Postgres()).url
         sys.exit(subprocess.call([sys.executable, "-m", "bench.admin_pages", *sys.argv[1:]], env=environment))
 

@@ -74,11 +74,13 @@ class UsageForm(forms.Form):
         if self.errors:
             return data
         data["by"] = data["by"] or "project"
-        data["period"] = data["period"] or ("other" if data["since"] or data["until"] else "month")
+        data["period"] = data["period"] or "month"
         today = clock.now().astimezone(UTC).date()
         since, until = days_of(data["period"], today, data["since"], data["until"])
         if since > until:
             raise forms.ValidationError("The time ends before it begins.")
+        if until > today + timedelta(days=DAYS_MAX):
+            raise forms.ValidationError("The time ends in the future.")
         if (until - since).days >= DAYS_MAX:
             raise forms.ValidationError(f"At most {DAYS_MAX} days at once.")
         data["since"], data["until"] = since, until
@@ -128,7 +130,9 @@ def cost_of(used: Used) -> str:
 def page(request: HttpRequest) -> HttpResponseBase:
     if not may_view(request, "runs.usagerecord"):
         raise PermissionDenied
-    form = UsageForm(request.GET)
+    given = request.GET.copy()
+    given.setdefault("period", "other" if given.get("since") or given.get("until") else "month")
+    form = UsageForm(given, label_suffix="")
     context: dict[str, Any] = {**admin.site.each_context(request), "title": "Usage", "form": form}
     if form.is_valid():
         asked = form.cleaned_data
