@@ -101,7 +101,7 @@ def days_of(period: str, today: date, since: date | None, until: date | None) ->
             last = month - timedelta(days=1)
             return last.replace(day=1), last
         case "other":
-            return since or min(month, until or month), until or max(today, since or today)
+            return since or (until or today).replace(day=1), until or max(today, since or today)
     return month, today
 
 

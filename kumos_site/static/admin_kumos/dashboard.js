@@ -48,9 +48,10 @@
   }
 
   function show(html) {
-    const fresh = new DOMParser().parseFromString(html, "text/html").body;
+    const fresh = document.createElement("template");
+    fresh.innerHTML = html;
     const held = live.contains(document.activeElement);
-    children(live, fresh);
+    children(live, fresh.content);
     // What had the focus is gone: its list is the nearest place, not the top of the page.
     if (held && !live.contains(document.activeElement)) document.getElementById("attention")?.focus({ preventScroll: true });
   }
