@@ -96,14 +96,14 @@ def fill(runs: int, events: int) -> str:
         return thread, run
 
     largest = ""
-    for numbers in batched(range(runs), BATCH, strict=False):
+    for numbers in batched(range(runs), BATCH):
         pairs = [made(number) for number in numbers]
         Thread.objects.bulk_create([thread for thread, _ in pairs])
         Run.objects.bulk_create([run for _, run in pairs])
         over = [run for _, run in pairs if run.status not in ("queued", "in_progress")]
         UsageRecord.objects.bulk_create(record_of(run, dice) for run in over)
         largest = largest or over[0].pk
-        for some in batched(events_of(pairs, spread, largest), 5 * BATCH, strict=False):
+        for some in batched(events_of(pairs, spread, largest), 5 * BATCH):
             Event.objects.bulk_create(some)
         print(f"\r{numbers[-1] + 1:,} runs", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)

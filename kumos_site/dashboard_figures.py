@@ -13,8 +13,8 @@ from django.utils.safestring import SafeString
 
 from assistants.admin.lists import COUNT_CAP, spoken
 from runs import usage
+from runs.admin.outcome import dollars
 from runs.models import ACTIVE, Run, RunStatus
-from runs.prices import dollars
 from runs.usage import Used
 
 from .dashboard_charts import Bar, bars

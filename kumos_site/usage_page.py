@@ -30,8 +30,8 @@ from assistants.admin.lists import capped_count
 from assistants.admin.markup import list_of, page_of
 from assistants.models import ApiKey, Assistant, Project
 from runs import usage
+from runs.admin.outcome import dollars
 from runs.models import ModelPrice, RunStatus, UsageRecord
-from runs.prices import dollars
 from runs.usage import Used
 
 from .admin import may_view
@@ -242,7 +242,7 @@ def as_csv(records: QuerySet[UsageRecord], asked: dict[str, Any]) -> FileRespons
 
 def csv_rows(records: QuerySet[UsageRecord], asked: dict[str, Any]) -> Iterator[list[object]]:
     rows = usage.grouped(records, COLUMNS[asked["by"]], asked["over"]).iterator(chunk_size=NAMED_AT_ONCE)
-    for some in batched(rows, NAMED_AT_ONCE, strict=False):
+    for some in batched(rows, NAMED_AT_ONCE):
         names = names_of(asked["by"], {row["key"] for row in some})
         for row in some:
             used = usage.used(row)

@@ -96,14 +96,6 @@ def cost_of(model: str, prompt: int, cached: int, completion: int, *, read: bool
         return None
 
 
-def dollars(millionths: int | None) -> str:
-    """ "$1,204.50", "$0.0042": of small sums enough to tell them apart."""
-    if millionths is None:
-        return "no price known"
-    amount = millionths / 1_000_000
-    return f"${amount:,.2f}" if amount >= 1 or not millionths else f"${amount:.4f}"
-
-
 def complain() -> None:
     global _complained
     if not _complained:

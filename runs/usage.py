@@ -5,6 +5,7 @@ Every sum begins with a time, which has an index, alone and behind the project a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -57,7 +58,7 @@ class Used:
         return self.prompt + self.completion
 
 
-def used(row: dict[str, Any]) -> Used:
+def used(row: Mapping[str, Any]) -> Used:
     return Used(**{name: row[name] for name in SUMS})
 
 
@@ -84,7 +85,7 @@ def in_time(records: QuerySet[UsageRecord], unit: str) -> dict[datetime, Used]:
     return {moment(row["at"]): used(row) for row in rows}
 
 
-def grouped(records: QuerySet[UsageRecord], column: str, unit: str = "") -> QuerySet[UsageRecord, dict[str, Any]]:
+def grouped(records: QuerySet[UsageRecord], column: str, unit: str = "") -> QuerySet[UsageRecord, Any]:
     """Rows of `key`, `at` (with `unit`) and the sums: the newest time first, then the dearest, then the largest."""
     keys = {"key": F(column), **({"at": cut(unit)} if unit else {})}
     order = [*(["-at"] if unit else []), "-spent", "-prompt", "key"]

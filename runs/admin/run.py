@@ -20,7 +20,6 @@ from assistants.admin.markup import clipped, moment, page_of, titled
 from assistants.errors import ApiError
 from assistants.models import Assistant, Thread
 from runs.models import ACTIVE, Run, UsageRecord
-from runs.prices import dollars
 from runs.transitions import cancel_run, retry_run
 
 from . import actions_page, bundle, live, run_page, run_stream, triage

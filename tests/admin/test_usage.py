@@ -252,7 +252,7 @@ def test_a_database_cuts_times_as_python_does(dragons: Project, unit: str) -> No
     ]
     for at in moments:
         used(dragons, at=at)
-    zero = {"minute": {}, "hour": {"minute": 0}, "day": {"minute": 0, "hour": 0}}
+    zero: dict[str, dict[str, Any]] = {"minute": {}, "hour": {"minute": 0}, "day": {"minute": 0, "hour": 0}}
     zero["month"] = {**zero["day"], "day": 1}
     expected = {at.replace(second=0, microsecond=0, **zero[unit]) for at in moments}
     assert set(usage.in_time(usage.ended(moments[0]), unit)) == expected
