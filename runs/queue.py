@@ -139,7 +139,8 @@ def _queued(limit: int) -> list[Run]:
         line = queued.filter(project_id=project_id).order_by("created_at", "pk").values_list("created_at", "pk")[:limit]
         turns += [(turn, *waits) for turn, waits in enumerate(line, start=running[project_id])]
     chosen = [id for _, _, id in sorted(turns)[:limit]]
-    runs = {run.pk: run for run in unlocked(Run.objects.filter(pk__in=chosen))}
+    # Asked again: another worker may have taken one since it was chosen, and a run that is worked on waits for nobody.
+    runs = {run.pk: run for run in unlocked(queued.filter(pk__in=chosen))}
     return [runs[id] for id in chosen if id in runs]
 
 
@@ -179,11 +180,10 @@ def _start(run: Run, worker_id: str) -> Run | None:
 
 
 def _take_over(run: Run, worker_id: str) -> Run | None:
-    """A run that was handed back has no lease any more, and that was no crash."""
+    """One that was handed back has no lease any more, and that was no crash. Where a lease holds, a run stays."""
     crashed = run.lease_until is not None
-    moved = Run.objects.filter(
-        pk=run.pk, status=RunStatus.IN_PROGRESS, epoch=run.epoch, lease_until=run.lease_until
-    ).update(
+    left = _abandoned([RunStatus.IN_PROGRESS])
+    moved = left.filter(pk=run.pk, epoch=run.epoch, lease_until=run.lease_until).update(
         epoch=F("epoch") + 1,
         crash_attempts=F("crash_attempts") + int(crashed),
         worker_id=worker_id,

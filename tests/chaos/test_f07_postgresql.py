@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 from itertools import cycle, islice
 
 import psycopg
-from psycopg.errors import DeadlockDetected
 import pytest
+from psycopg.errors import DeadlockDetected
 
 from tests.chaos.proxy import CLEAR, Fault
 from tests.chaos.rig import Plan, Rig, conduct

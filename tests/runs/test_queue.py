@@ -431,3 +431,35 @@ def test_a_row_that_a_stopped_worker_locks_stops_no_claim() -> None:
         finally:
             done.set()
         task.result()
+
+
+def test_a_run_that_its_worker_holds_is_not_taken_over_however_it_was_come_upon(atlas: Project) -> None:
+    """Who chose it while it was queued may come to it only after another has taken it."""
+    [run_id] = queued(atlas)
+    assert claim(1, "worker_a") == [run_id]
+    held = Run.objects.get(pk=run_id)
+    assert queue.claim_one(held, "worker_b") is None
+    after = Run.objects.get(pk=run_id)
+    assert (after.worker_id, after.epoch, after.crash_attempts) == ("worker_a", held.epoch, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.postgres  # SQLite has one writer
+def test_two_workers_that_claim_at_once_never_take_a_run_from_each_other(atlas: Project, settings: Settings) -> None:
+    """Many claims at once, of runs whose leases hold: each run is begun once, and none counts as crashed."""
+    settings.KUMOS_LEASE_SECONDS = 3600
+    both = threading.Barrier(2)
+
+    def work(worker: str, rounds: int) -> None:
+        for _ in range(rounds):
+            both.wait(PATIENCE_SECONDS)
+            queue.claim(worker, 3)
+        connection.close()
+
+    for _ in range(10):
+        queued(atlas, 6)
+        with ThreadPoolExecutor(2) as pool:
+            for done in [pool.submit(work, worker, 6) for worker in ("worker_a", "worker_b")]:
+                done.result()
+    runs = Run.objects.values_list("status", "epoch", "crash_attempts")
+    assert Counter(runs) == {("in_progress", 1, 0): 60}
