@@ -172,7 +172,8 @@ def costs(now: datetime) -> Figure:
         label = f"{at:%H}:00 {used.tokens:,} tokens, {dollars(used.spent)}"
         data.append(Bar(label, used.spent if by_cost else used.tokens))
     what = "Cost" if by_cost else "Tokens"
-    unpriced = f" · {today.unpriced:,} runs without a known price" if today.unpriced else ""
+    runs = "run" if today.unpriced == 1 else "runs"
+    unpriced = f" · {today.unpriced:,} {runs} without a known price" if today.unpriced else ""
     return Figure(
         "cost",
         "Cost today",

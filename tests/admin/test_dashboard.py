@@ -127,7 +127,7 @@ def test_tokens_and_cost_of_today(root: Client, dragons: Project, monkeypatch: p
     used(dragons, cost=1_000_000, tokens=500, ago=12 * 3600)
     used(dragons, cost=None, tokens=70, ago=60)
     used(dragons, cost=9_000_000, tokens=7, ago=13 * 3600)  # yesterday
-    assert number(text(root), "Cost today") == ("$2.25", "1,570 tokens · 1 runs without a known price")
+    assert number(text(root), "Cost today") == ("$2.25", "1,570 tokens · 1 run without a known price")
 
 
 def test_charts_are_drawn_and_said(root: Client, dragons: Project) -> None:
