@@ -204,7 +204,7 @@ def conduct(
     bites: Callable[[Row], object] = lambda row: row.injections,
     *,
     crashes: bool = True,
-) -> None:
+) -> Row:
     """Runs the test, adds its row to the report, raises AssertionError that names seed and directory if it failed.
 
     It has failed, too, where its faults met with nothing: `bites` says whether they did; and, with `crashes=False`,
@@ -225,6 +225,7 @@ def conduct(
         assert crashes or not row.take_overs, f"{row.take_overs} runs count as crashed, and no worker died"
     if not os.environ.get(KEEP):
         shutil.rmtree(directory)
+    return row
 
 
 @contextmanager
