@@ -84,8 +84,8 @@ class Reader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise ConstructorError(None, None, "aliases are not taken", mark)
+            alias = self.get_event()  # type: ignore[no-untyped-call]
+            raise ConstructorError(None, None, "aliases are not taken", alias.start_mark)
         return super().compose_node(parent, index)
 
     def construct_object_map(self, node: yaml.MappingNode) -> dict[str, Any]:

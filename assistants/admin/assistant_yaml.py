@@ -120,9 +120,9 @@ def import_page(admin: BoundedAdmin, request: HttpRequest) -> HttpResponse:
     """Asks for a file, shows what it would do, does it."""
     if not (admin.has_add_permission(request) or admin.has_change_permission(request)):
         raise PermissionDenied
-    form = ImportForm(request.POST or None, request.FILES or None)
+    form = ImportForm(request.POST, request.FILES) if request.method == "POST" else ImportForm()
     context: dict[str, Any] = {}
-    if request.method == "POST" and form.is_valid():
+    if form.is_valid():
         try:
             outcomes, done = imported(admin, request, form.cleaned_data)
         except Refused as refused:

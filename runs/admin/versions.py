@@ -24,7 +24,7 @@ def use_of_versions(assistant_id: str, numbers: Sequence[int]) -> dict[int, Use]
     failed = Count("id", filter=Q(status=RunStatus.FAILED))
     counts = lately.order_by().values_list("assistant_version").annotate(all=Count("id"), failed=failed)
     return {
-        number: Use(*count, Narrowing(assistant=assistant_id, version=str(number), since="week").href)
-        for number, *count in counts
+        number: Use(runs, failed, Narrowing(assistant=assistant_id, version=str(number), since="week").href)
+        for number, runs, failed in counts
         if number is not None
     }

@@ -140,7 +140,7 @@ def test_saving_the_form_as_it_is_is_no_version(root: Client, dragons: Project) 
             "function": {"name": "f", "parameters": {"type": "object", "properties": {}}, "strict": False},
         },
     ]
-    resources = {"code_interpreter": {"file_ids": []}}
+    resources: dict[str, Any] = {"code_interpreter": {"file_ids": []}}
     made = saved(
         Assistant(project=dragons, model="scripted", instructions="One\n\ntwo ", tools=tools, tool_resources=resources)
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from assistants import versions
@@ -49,7 +51,7 @@ def test_a_refused_save_is_none(alice: ApiClient) -> None:
 
 
 def test_an_empty_list_of_files_is_none() -> None:
-    with_tool = {"tool_resources": {"code_interpreter": {"file_ids": []}}}
+    with_tool: dict[str, Any] = {"tool_resources": {"code_interpreter": {"file_ids": []}}}
     assert versions.same(with_tool, {"tool_resources": {}})
     assert not versions.same({"tool_resources": {"code_interpreter": {"file_ids": ["file-1"]}}}, with_tool)
 

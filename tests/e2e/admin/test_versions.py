@@ -6,7 +6,7 @@ import re
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Dialog, Locator, Page, expect
 
 from tests.e2e.chat.browsing import Api
 
@@ -72,7 +72,12 @@ def test_what_is_typed_is_not_lost_without_a_word(page: Page, api: Api) -> None:
     open_page(page, id)
     page.get_by_label("Instructions").fill("Third, not saved.")
     asked: list[str] = []
-    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+
+    def refuse(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.dismiss()
+
+    page.once("dialog", refuse)
     versions(page).get_by_role("button", name="Roll back to version 1").click()
     expect(page.get_by_label("Instructions")).to_have_value("Third, not saved.")
     assert len(asked) == 1
