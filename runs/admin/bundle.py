@@ -27,8 +27,9 @@ from django.http import FileResponse, Http404, HttpRequest
 from django.utils.functional import Promise
 
 from assistants import clock
-from assistants.admin.content import HIDDEN, MASK, is_secret, masked, may_read
+from assistants.admin.content import HIDDEN, MASK, masked, may_read
 from assistants.models import AssistantVersion, Message
+from assistants.secret_names import is_secret
 from runs.models import Run, RunStep, UsageRecord
 from streaming.models import Event
 
