@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 
+from assistants.authentication import Operator, still_allowed
 from assistants.models import Project, Thread
 from runs.admin import live
 from runs.models import Run
@@ -181,3 +183,19 @@ def test_pages_carry_the_script_for_those_who_may_ask(root: Client, staff: Calla
     assert f'data-run="{talk.run.pk}"' in root.get("/admin/runs/run/").content.decode()
     assert f'data-address="{ADDRESS}"' in root.get("/admin/runs/run/").content.decode()
     assert ADDRESS not in staff("view_thread").get("/admin/").content.decode()
+
+
+def test_who_lost_the_right_is_no_reader_any_more(staff: Callable[..., Client], talk: Talk) -> None:
+    client = staff("view_run")
+    user = User.objects.get(username="staff-view_run")
+    watcher = Operator(user, client.session.session_key or "", live.sees_runs)
+    assert still_allowed([watcher]) == {watcher}
+    user.user_permissions.clear()
+    assert still_allowed([watcher]) == set()
+    user.user_permissions.set(Permission.objects.filter(codename="view_run"))
+    assert still_allowed([watcher]) == {watcher}
+    User.objects.filter(pk=user.pk).update(is_staff=False)
+    assert still_allowed([watcher]) == set()
+    User.objects.filter(pk=user.pk).update(is_staff=True)
+    client.logout()
+    assert still_allowed([watcher]) == set()

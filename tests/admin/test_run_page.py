@@ -21,11 +21,13 @@ from assistants.admin.content import HIDDEN, MASK
 from assistants.models import ApiKey, Message, Project, Thread
 from runs.admin import again, run_stream
 from runs.admin.causes import OF_CODES, OF_MESSAGES, OF_REASONS, cause_of
+from runs.admin.timeline import MARKS_READ
 from runs.models import Run, RunStatus, UsageRecord
-from runs.transitions import create_run
+from runs.transitions import cancel_run, create_run
 from streaming import journal, seats
 from streaming.journal import Draft, Entry
 from streaming.models import Event
+from tests.loops import run_async
 
 from .conftest import Talk
 
@@ -323,6 +325,37 @@ def test_the_stream_tells_texts_to_readers_alone(staff: Callable[..., Client], t
     )
     call = Entry("thread_1", 8, "run_1", "thread.run.step.delta", '{"password":"hunter2"}', 1.5)
     assert b"hunter2" not in run_stream.readable(call)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_may_not_read_follows_without_the_words(staff: Callable[..., Client], dragons: Project) -> None:
+    run = waiting(dragons)
+    content = [{"index": 0, "type": "text", "text": {"value": "Hush"}}]
+    delta = {"id": "msg_1", "object": "thread.message.delta", "delta": {"content": content}}
+    journal.append(run.thread_id, [Draft("thread.message.delta", json.dumps(delta), run.pk)])
+    cancel_run(run)
+
+    def heard(client: Client) -> bytes:
+        frames: Any = client.get(STREAM.format(run.pk))
+
+        async def whole() -> bytes:
+            return b"".join([part async for part in frames.streaming_content])
+
+        return run_async(whole)
+
+    hidden, shown = heard(staff("view_run")), heard(staff("view_run", "read_content"))
+    for frames in (hidden, shown):
+        assert re.findall(rb"event: (\S+)", frames)[-2:] == [b"thread.run.cancelled", b"done"]
+        assert b"Wait." not in frames  # the run's instructions
+    assert b"Hush" not in hidden
+    assert b"Hush" in shown
+
+
+def test_a_status_late_in_a_long_log_is_on_the_axis(root: Client, dragons: Project) -> None:
+    run = waiting(dragons)
+    names = ["in_progress", *["delta"] * (MARKS_READ + 10), "requires_action"]
+    journal.append(run.thread_id, [Draft(f"thread.run.{name}", "{}", run.pk) for name in names])
+    assert "Waiting for the client’s outputs" in page(root, run)
 
 
 def test_where_no_seat_is_left_the_answer_says_so(root: Client, talk: Talk, settings: Settings) -> None:
