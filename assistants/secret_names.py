@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from django.conf import settings
 
 
 def is_secret(name: str) -> bool:
-    """Whether a part of `name` is one of KUMOS_MASKED_FIELDS: "api_key" hides "OPENAI_API_KEY", too."""
-    return any(word.lower() in name.lower() for word in settings.KUMOS_MASKED_FIELDS)
+    """Whether a part of `name` is one of KUMOS_MASKED_FIELDS: "api_key" hides "OPENAI_API_KEY" and "X-Api-Key", too."""
+    plain = squeezed(name)
+    return any(squeezed(word) in plain for word in settings.KUMOS_MASKED_FIELDS)
+
+
+def squeezed(name: str) -> str:
+    """`name` without what words are joined with."""
+    return re.sub(r"[_\-. ]", "", name).lower()

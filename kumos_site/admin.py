@@ -89,6 +89,9 @@ class KumosAdminSite(AdminSite):
                     for name, view, permission in PAGES
                     if request.user.has_perm(permission)
                 ]
+            for page in app["models"]:
+                if page["object_name"] == "LogEntry":
+                    page["name"] = "Audit log"
         return apps
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
-from assistants import clock
+from assistants import clock, keys
 from assistants.models import ApiKey, Share
 
+from . import audit
 from .lists import BoundedAdmin
+from .markup import badge
 
 
 def state_of(credential: ApiKey | Share) -> str:
@@ -21,10 +26,26 @@ def state_of(credential: ApiKey | Share) -> str:
     return "usable"
 
 
+def state_badges(key: ApiKey) -> SafeString:
+    """The state of a key, and when it stops if that is soon."""
+    state, moment = state_of(key), clock.now()
+    if state == "usable" and keys.expires_soon(key, moment) and key.expires_at:
+        return format_html("{} {}", badge(state), soon(key.expires_at - moment))
+    return badge(state)
+
+
+def soon(left: timedelta) -> SafeString:
+    words = f"{left.days} days" if left.days > 1 else f"{max(1, round(left.total_seconds() / 3600))} h"
+    return format_html('<span class="kumos-badge kumos-expires-soon">expires in {}</span>', words)
+
+
 def revoke_all(admin: BoundedAdmin, request: HttpRequest, credentials: Any, consequence: str) -> None:
     """Revokes those of the queryset that are not, enters each in the log, and says what comes of it."""
     wanted = list(credentials.filter(revoked_at=None))
-    credentials.filter(revoked_at=None).update(revoked_at=clock.now())
+    moment = clock.now()
+    credentials.filter(revoked_at=None).update(revoked_at=moment)
     for credential in wanted:
-        admin.log_change(request, credential, "Revoked.")
+        was = audit.values_of(credential)
+        credential.revoked_at = moment
+        admin.log_change(request, credential, audit.told("Revoked.", was, credential))
     admin.message_user(request, f"{len(wanted)} revoked. {consequence}", messages.SUCCESS)

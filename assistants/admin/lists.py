@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.admin.options import ShowFacets
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import FieldDoesNotExist
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import DateTimeField, DecimalField, Field, IntegerField, JSONField, QuerySet, TextField
 from django.http import HttpRequest
 from django.utils.text import capfirst
 
 from assistants.models import Project
 
+from .audit import Audited
+
 if TYPE_CHECKING:
-    StockAdmin = admin.ModelAdmin[Any]
     AnyPaginator = Paginator[Any]
-else:  # Django's own classes cannot be subscripted at run time
-    StockAdmin = admin.ModelAdmin
+else:  # Django's own class cannot be subscripted at run time
     AnyPaginator = Paginator
 
 COUNT_CAP = 1000
@@ -72,8 +73,8 @@ class BoundedChangeList(ChangeList):
         return rows.defer(*self.model_admin.list_defer)
 
 
-class BoundedAdmin(StockAdmin):
-    """A ModelAdmin under the three rules."""
+class BoundedAdmin(Audited):
+    """A ModelAdmin under the three rules, which writes down who changed what (audit.py)."""
 
     list_defer: tuple[str, ...] = ()
     """Columns the list does not load: JSON and long texts."""
@@ -90,6 +91,28 @@ class BoundedAdmin(StockAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BoundedChangeList
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Only what a filter offers, equality, and ranges of times and numbers.
+
+        Django allows every look-up in a table's own columns, and `?content__contains=…` would tell, letter by letter,
+        what the list does not show.
+        """
+        name, _, how = lookup.partition("__")
+        try:
+            field = self.model._meta.get_field(name)
+        except FieldDoesNotExist:  # a filter's own name, or nothing's
+            return super().lookup_allowed(lookup, value, request)
+        filters = [one[0] if isinstance(one, list | tuple) else one for one in self.get_list_filter(request)]
+        offered = [str(getattr(one, "parameter_name", one)) for one in filters]
+        if any(lookup == one or lookup.startswith(f"{one}__") for one in offered):
+            return super().lookup_allowed(lookup, value, request)
+        if isinstance(field, JSONField | TextField) or not isinstance(field, Field):
+            return False
+        if field.is_relation:
+            return how in ("", "exact", "in", "isnull", "id", "id__exact", "pk", "pk__exact")
+        in_order = isinstance(field, DateTimeField | IntegerField | DecimalField)
+        return how in ("", "exact", "in", "isnull") or (in_order and how in ("gt", "gte", "lt", "lte", "range"))
 
 
 class ReadOnlyAdmin(BoundedAdmin):

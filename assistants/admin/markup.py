@@ -55,13 +55,18 @@ def pretty(value: Any) -> str:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return clipped(value)
-    return clipped(json.dumps(value, indent=2, ensure_ascii=False))
+    try:
+        return clipped(json.dumps(value, indent=2, ensure_ascii=False))
+    except RecursionError:
+        return "(nested too deep to be shown)"
 
 
 def clipped(text: str, limit: int = JSON_SHOWN) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}\n… {len(text) - limit:,} more characters"
+    """Not more than `limit` characters of it, and none that no page can carry: half of a surrogate pair."""
+    whole = text if len(text) <= limit else f"{text[:limit]}\n… {len(text) - limit:,} more characters"
+    return whole.encode("utf-8", "backslashreplace").decode()
 
 
 def json_block(value: Any) -> SafeString:

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, transaction
 
+from assistants.admin import audit
 from assistants.models import ApiKey, Project
 from assistants.scopes import Scope
 from kumos_site.tables import missing_migrations
@@ -53,5 +54,6 @@ def new_key(project_name: str, key_name: str, scopes: Sequence[str] = ()) -> str
     except ValidationError as error:
         raise CommandError("; ".join(error.messages)) from None
     project.save()
-    _, secret = ApiKey.issue(project, key_name, scopes=scopes)
+    key, secret = ApiKey.issue(project, key_name, scopes=scopes)
+    audit.enter_addition(key, "Made by `manage.py createkey`.")
     return secret
