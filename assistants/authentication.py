@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Collection
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -120,8 +120,7 @@ def masked(secret: str) -> str:
     return f"{secret[:3]}***{secret[-4:]}" if len(secret) > 8 else "***"
 
 
-def by_key(request: HttpRequest, secret: str) -> Principal:
-    """Raises ApiError 401 for a key that is no good, 403 for one that lacks the scope of this request."""
+def by_key(secret: str) -> Principal:
     moment = clock.now()
     key = ApiKey.objects.usable(moment).select_related("project").filter(digest=digest_of(secret)).first()
     if key is None:
@@ -132,10 +131,15 @@ def by_key(request: HttpRequest, secret: str) -> Principal:
             code="invalid_api_key",
         )
     note_use(key, moment)
+    return Principal(key.project, key=key)
+
+
+def within_scopes(request: HttpRequest, principal: Principal) -> Principal:
+    """Raises ApiError 403 where its key lacks the scope that the request needs."""
     wanted = scopes.needed(request)
-    if not scopes.allows(key.scopes, wanted):
+    if principal.key and not scopes.allows(principal.key.scopes, wanted):
         raise ApiError(NO_SCOPE.format(wanted), status=403, code="missing_scope")
-    return Principal(key.project, key=key, scope=wanted)
+    return replace(principal, scope=wanted)
 
 
 def by_share(request: HttpRequest, token: str) -> Principal:
@@ -233,7 +237,7 @@ def authenticate(request: HttpRequest) -> Principal:
     if secret.startswith(ids.SHARE_PREFIX):
         principal: Principal | None = by_share(request, secret)
     else:
-        principal = by_key(request, secret) if secret else by_session(request)
+        principal = within_scopes(request, by_key(secret)) if secret else by_session(request)
     if principal is None:
         raise ApiError(NO_KEY, status=401)
     check_beta_header(request)

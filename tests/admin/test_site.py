@@ -145,6 +145,7 @@ def test_members_of_a_project_are_edited_on_its_page(root: Client, dragons: Proj
     user = User.objects.get(username="root")
     form = {
         "name": "Dragons",
+        "budget_warns_at": "80",
         "memberships-TOTAL_FORMS": "1",
         "memberships-INITIAL_FORMS": "0",
         "memberships-0-project": dragons.pk,

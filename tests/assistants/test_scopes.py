@@ -101,10 +101,10 @@ def test_a_limited_key_is_refused_with_the_missing_scope(alice: ApiClient) -> No
 
 def test_a_refused_request_changes_nothing_and_is_not_kept_for_its_idempotency_key(alice: ApiClient) -> None:
     key = limited(alice, "threads.read")
-    again = {"headers": {"Idempotency-Key": "once"}}
-    assert key.client.post("/v1/threads", {}, content_type="application/json", **again).status_code == 403
+    again = {"Idempotency-Key": "once"}
+    assert key.client.post("/v1/threads", {}, content_type="application/json", headers=again).status_code == 403
     ApiKey.objects.filter(pk=key.key.pk).update(scopes=[])
-    assert key.client.post("/v1/threads", {}, content_type="application/json", **again).status_code == 200
+    assert key.client.post("/v1/threads", {}, content_type="application/json", headers=again).status_code == 200
 
 
 def test_a_wrong_method_is_told_as_such(alice: ApiClient) -> None:
