@@ -10,3 +10,11 @@ class KumosSiteConfig(AppConfig):
 
 class KumosAdminConfig(AdminConfig):
     default_site = "kumos_site.admin.KumosAdminSite"
+
+    def ready(self) -> None:
+        super().ready()
+        from django.contrib.admin import site
+
+        from kumos_site import people
+
+        people.register(site)  # after Django's own, which they replace
