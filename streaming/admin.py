@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 
+from assistants.admin.content import shown
 from assistants.admin.lists import ReadOnlyAdmin
 from assistants.admin.markup import json_block, link, list_of, moment
 from assistants.models import Thread
@@ -34,7 +35,7 @@ class EventAdmin(ReadOnlyAdmin):
                 ("Thread", link(Thread, event.thread_id)),
                 ("Run", format_html('<a href="{}">{}</a>', list_of(Event, q=event.run_id), event.run_id or "–")),
                 ("Time", moment(event.created_at)),
-                ("Data", json_block(event.data)),
+                ("Data", json_block(shown(request, event.data))),
             ],
         )
         return super().render_change_form(request, context, *args, **kwargs)

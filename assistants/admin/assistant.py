@@ -17,6 +17,7 @@ from assistants.models import Assistant, Project
 
 from . import assistant_versions, assistant_yaml, suggestions, trial, workbench
 from .assistant_form import AssistantForm, shown
+from .content import masked
 from .lists import BoundedAdmin, ProjectFilter
 from .markup import chat_link, clipped, json_block, link, titled
 
@@ -175,4 +176,4 @@ class AssistantAdmin(BoundedAdmin):
 
     @admin.display(description="Metadata")
     def metadata_shown(self, assistant: Assistant) -> str:
-        return json_block(assistant.metadata)
+        return json_block(masked(assistant.metadata))

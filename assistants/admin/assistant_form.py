@@ -22,6 +22,7 @@ from assistants.serializers.options import ReasoningEffort
 from assistants.serializers.refusals import PLACE
 
 from . import function_tools, suggestions
+from .content import masked, unmasked
 from .inputs import JSONText, JSONTexts, SuggestingInput, Suggestion
 
 if TYPE_CHECKING:
@@ -181,6 +182,9 @@ class AssistantForm(AssistantModelForm):
         instructions: str = self.cleaned_data["instructions"]
         return instructions.replace("\r\n", "\n")
 
+    def clean_metadata(self) -> Any:
+        return unmasked(self.cleaned_data["metadata"], self.instance.metadata)
+
     def clean_functions(self) -> list[Any]:
         return function_tools.check(function_tools.as_tools(self.cleaned_data["functions"]))
 
@@ -310,4 +314,5 @@ def shown(assistant: Assistant) -> dict[str, Any]:
         "functions": function_tools.bare(assistant.tools),
         "response_kind": chosen if isinstance(chosen, str) else chosen["type"],
         "response_schema": None if isinstance(chosen, str) else chosen.get("json_schema"),
+        "metadata": masked(assistant.metadata),
     }

@@ -13,6 +13,7 @@ from django.utils.html import format_html, format_html_join
 from assistants import storage
 from assistants.models import File, Project, VectorStore, VectorStoreFile
 
+from .content import masked
 from .lists import ProjectFilter, ReadOnlyAdmin
 from .markup import badge, error_in_words, json_block, link, moment, titled
 
@@ -130,7 +131,7 @@ class VectorStoreAdmin(RemovableAdmin):
                 ("Last used", moment(store.last_active_at)),
                 ("Expires", f"{store.expires_after_days} days after the last use" if store.expires_after_days else "–"),
                 ("Description", store.description or "–"),
-                ("Metadata", json_block(store.metadata)),
+                ("Metadata", json_block(masked(store.metadata))),
             ],
             table_heading=f"The newest {FILES_SHOWN} files" if len(rows) > FILES_SHOWN else "Files",
             table_columns=("File", "Status", "Size in the store", "Chunks of", "Added", "Error"),

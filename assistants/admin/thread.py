@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 
 from assistants.models import Assistant, File, Message, MessageStatus, Project, Thread
 
+from .content import HIDDEN, labels, may_read, shown
 from .lists import ProjectFilter, ReadOnlyAdmin
 from .markup import badge, chat_link, clipped, json_block, link, list_of, moment
 
@@ -24,7 +25,7 @@ beside: list[Callable[[Thread], SafeString]] = []
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of a message. `kind` is text, image, refusal or other; `href` leads to the file of an image."""
+    """A piece of a message. `kind` is text, image, refusal, hidden or other; `href` leads to the file of an image."""
 
     kind: str
     text: str
@@ -82,8 +83,11 @@ def state_of(message: Message) -> str:
     return format_html("{} {}", badge(message.status), message.incomplete_reason.replace("_", " "))
 
 
-def conversation(messages: Sequence[Message]) -> list[Utterance]:
-    """`messages` with the names of who speaks and what is cited: two queries, however many there are."""
+def conversation(messages: Sequence[Message], *, readable: bool = False) -> list[Utterance]:
+    """`messages` with the names of who speaks and what is cited: two queries, however many there are.
+
+    Their texts only if they are `readable` for the viewer (content.may_read).
+    """
     speakers = {message.assistant_id for message in messages if message.assistant_id}
     names = dict(Assistant.objects.filter(pk__in=speakers).values_list("id", "name"))
     cited = {message.id: list(cited_ids(message)) for message in messages}
@@ -96,7 +100,7 @@ def conversation(messages: Sequence[Message]) -> list[Utterance]:
             if message.role == "user"
             else names.get(message.assistant_id or "") or message.assistant_id or "Assistant",
             state_of(message),
-            [part_of(part) for part in message.content],
+            [part_of(part) for part in message.content] if readable else [Part("hidden", HIDDEN)],
             [Citation(mark, file_id, filenames.get(file_id, "(deleted file)")) for mark, file_id in cited[message.id]],
         )
         for message in messages
@@ -109,6 +113,7 @@ class ThreadAdmin(ReadOnlyAdmin):
     list_filter = (ProjectFilter,)
     list_select_related = ("project",)
     list_defer = ("tool_resources", "metadata")
+    unaudited = ("metadata",)  # the log outlives a thread, and is nothing to keep its title in
     search_fields = ("id__exact",)
     search_help_text = "A thread's whole id, for example thread_4cF…: it is looked for in every project."
     change_form_template = "admin/assistants/thread/page.html"
@@ -120,10 +125,9 @@ class ThreadAdmin(ReadOnlyAdmin):
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         thread: Thread = kwargs["obj"]
         newest = thread.messages.filter(superseded=False).order_by("-created_at", "-id")[: MESSAGES_SHOWN + 1]
-        shown = list(newest)[:MESSAGES_SHOWN][::-1]
         context.update(
             title="Thread",
-            conversation=conversation(shown),
+            conversation=conversation(list(newest)[:MESSAGES_SHOWN][::-1], readable=may_read(request)),
             facts=[
                 ("Id", thread.id),
                 ("Project", link(Project, thread.project_id, str(thread.project))),
@@ -131,7 +135,7 @@ class ThreadAdmin(ReadOnlyAdmin):
                 ("Events so far", thread.last_seq),
                 ("Messages", format_html('<a href="{}">as a list</a>', list_of(Message, q=thread.id))),
                 ("Tool resources", json_block(thread.tool_resources)),
-                ("Metadata", json_block(thread.metadata)),
+                ("Metadata", json_block(labels(request, thread.metadata))),
             ],
             shown=MESSAGES_SHOWN if len(newest) > MESSAGES_SHOWN else 0,
             beside=[panel(thread) for panel in beside],
@@ -149,6 +153,11 @@ class MessageAdmin(ReadOnlyAdmin):
     search_help_text = "Enter the whole id of a message, a thread or a run."
     change_form_template = "admin/assistants/message/page.html"
 
+    def get_list_display(self, request: HttpRequest) -> Sequence[str]:
+        if may_read(request):
+            return self.list_display
+        return [column for column in self.list_display if column != "beginning"]
+
     @admin.display(description="Status")
     def state(self, message: Message) -> str:
         return badge(message.status)
@@ -165,14 +174,14 @@ class MessageAdmin(ReadOnlyAdmin):
         message: Message = kwargs["obj"]
         context.update(
             title="Message",
-            conversation=conversation([message]),
+            conversation=conversation([message], readable=may_read(request)),
             facts=[
                 ("Thread", link(Thread, message.thread_id)),
                 ("Status", format_html("{} {}", badge(message.status), message.incomplete_reason)),
                 ("Completed", moment(message.completed_at)),
                 ("Attachments", json_block(message.attachments)),
-                ("Metadata", json_block(message.metadata)),
-                ("Content", json_block(message.content)),
+                ("Metadata", json_block(labels(request, message.metadata))),
+                ("Content", json_block(shown(request, message.content))),
             ],
         )
         return super().render_change_form(request, context, *args, **kwargs)

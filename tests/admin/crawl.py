@@ -1,0 +1,244 @@
+"""Every address of the admin, from the URL patterns, and a database with one object of everything to fill them with.
+
+Secrets and content stand wherever they can stand. A page or a table that is added later is crawled from that day on; a
+new table must get an object in `everything`, or the crawl says so.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.admin.utils import quote
+from django.contrib.auth.models import Group, User
+from django.core.files.base import ContentFile
+from django.db import connection
+from django.db.models import Model
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from assistants import versions
+from assistants.admin import audit
+from assistants.models import ApiKey, Chunk, File, Membership, Message, Share, VectorStore, VectorStoreFile
+from runs.completers import vault
+from runs.models import ModelPrice, Provider, Run, RunStep, UsageRecord, Worker
+
+from .conftest import Talk
+
+CONTENT = "zyxwvutcontent"
+SECRETS = {
+    "value": "hunter2-in-metadata",
+    "in arguments": "hunter2-in-arguments",
+    "of a model server": "sk-hunter2-upstream",
+}
+CLOSING = ("admin/logout/", "admin/login/")
+"""What would end the crawl."""
+
+
+def everything(talk: Talk) -> dict[type[Model], Model]:
+    """One object of each table, most of them of the talk."""
+    project, thread, run = talk.thread.project, talk.thread, talk.run
+    secret = {"api_key": SECRETS["value"], "customer": "c-17"}
+    for thing in (talk.thread, talk.answer, talk.run, talk.assistant):
+        type(thing)._default_manager.filter(pk=thing.pk).update(metadata={**secret, "title": CONTENT})
+    talk.assistant.refresh_from_db()
+    talk.assistant.metadata = secret  # what an assistant is made of is no content
+    talk.assistant.save()
+    text = [{"type": "text", "text": {"value": f"{CONTENT} was said", "annotations": []}}]
+    Message.objects.filter(pk=talk.answer.pk).update(content=text)
+    arguments = json.dumps({"password": SECRETS["in arguments"], "city": CONTENT})
+    output = json.dumps({"x": [{"secret": SECRETS["value"]}], "y": CONTENT})
+    function = {"name": "roar", "arguments": arguments, "output": output}
+    text_part = {"type": "text", "text": CONTENT}
+    passage = {"file_id": "file-1", "file_name": "lore.txt", "score": 0.9, "content": [text_part]}
+    calls = [
+        {"id": "call_1", "type": "function", "function": function},
+        {"id": "call_2", "type": "file_search", "file_search": {"results": [passage]}},
+    ]
+    RunStep.objects.filter(run=run, type="tool_calls").update(step_details={"type": "tool_calls", "tool_calls": calls})
+    Run.objects.filter(pk=run.pk).update(instructions=CONTENT, made_by="user 1", request_id="req_" + "1" * 32)
+    delta = {"delta": {"step_details": {"tool_calls": [{"function": {"arguments": arguments}}]}}}
+    thread.events.filter(seq=2).update(data=json.dumps(delta))
+    thread.events.filter(seq=1).update(data=json.dumps({"instructions": CONTENT, "metadata": secret}))
+    file = File.objects.create(project=project, filename="lore.txt", purpose="assistants", bytes=20)
+    file.blob.save("lore.txt", ContentFile(f"{CONTENT} in a file".encode()))
+    store = VectorStore.objects.create(project=project, name="Lore", metadata=secret)
+    held = VectorStoreFile.objects.create(vector_store=store, file=file, status="completed", attributes=secret)
+    Chunk.objects.create(store_file=held, position=0, text=CONTENT)
+    key, _ = ApiKey.issue(project, "billing", scopes=["threads.read"])
+    share, _ = Share.issue(thread)
+    user = User.objects.create_user("somebody", password="hunter2-password")
+    Membership.objects.create(project=project, user=user)
+    versions.record(talk.assistant, "somebody")
+    base_url = "http://127.0.0.1:9/v1"
+    sealed = vault.seal(SECRETS["of a model server"], base_url)
+    provider = Provider.objects.create(name="acme", base_url=base_url, sealed_key=sealed)
+    entry = audit.entry(project, 2, audit.made("Made.", key), user.pk)
+    entry.save()
+    usage = UsageRecord.objects.create(
+        run_id=run.pk,
+        project=project,
+        thread_id=thread.pk,
+        assistant_id=talk.assistant.pk,
+        model="acme/large",
+        status="completed",
+        ended_at=run.created_at,
+    )
+    things: list[Model] = [
+        project, thread, run, talk.answer, talk.assistant, file, store, key, share, user, provider, entry, usage,
+        Group.objects.create(name="Guests"),
+        thread.events.get(seq=2),
+        Worker.objects.create(id="worker_1", host="host", pid=1, slots=4),
+        ModelPrice.objects.create(model="acme/large", prompt=1, completion=2),
+    ]  # fmt: skip
+    return {type(thing): thing for thing in things}
+
+
+def secrets_kept() -> list[str]:
+    """What must be on no page, besides SECRETS: what is in the database and tells nobody anything."""
+    kept = [*ApiKey.objects.values_list("digest", flat=True), *Share.objects.values_list("digest", flat=True)]
+    kept += [*User.objects.exclude(password="").values_list("password", flat=True), settings.SECRET_KEY, "hunter2"]
+    return [*SECRETS.values(), *kept, *Provider.objects.values_list("sealed_key", flat=True)]
+
+
+# Addresses ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Page:
+    """An address; `model` and `place` ("changelist", "change", …) where it belongs to a table."""
+
+    address: str
+    model: type[Model] | None = None
+    place: str = ""
+    posts: list[dict[str, Any]] = field(default_factory=list, compare=False, hash=False)
+
+
+def pages(things: dict[type[Model], Model], run: Run) -> Iterator[Page]:
+    named = {f"{model._meta.app_label}/{model._meta.model_name}/": model for model in admin.site._registry}
+    given = {
+        "app_label": "assistants",
+        "url": "nothing",
+        "number": 1,
+        "run_id": run.pk,
+        "thread_id": run.thread_id,
+        "content_type_id": 1,
+        **{f"{model._meta.model_name}_id": thing.pk for model, thing in things.items()},
+    }
+
+    def walk(patterns: list[URLPattern | URLResolver], prefix: str, model: type[Model] | None) -> Iterator[Page]:
+        for pattern in patterns:
+            part = str(pattern.pattern)
+            if isinstance(pattern, URLResolver):
+                yield from walk(pattern.url_patterns, prefix + part, named.get(part, model))
+                continue
+            own = {"object_id": quote(things[model].pk), "id": quote(things[model].pk)} if model else {"object_id": "1"}
+            address = prefix + part
+            if part.startswith("^") or "(?P" in part:  # Django's last one, for what is not there
+                address = f"{prefix}nothing/"
+            for name in getattr(pattern.pattern, "converters", {}):
+                value = own.get(name, given.get(name, own["object_id"]))
+                address = re.sub(rf"<(?:\w+:)?{name}>", str(value), address)
+            place = (pattern.name or "").rpartition("_")[2]
+            yield Page(f"/{address}", model, place)
+
+    for pattern in get_resolver().url_patterns:
+        if str(pattern.pattern) == "admin/":
+            assert isinstance(pattern, URLResolver)
+            for page in walk(pattern.url_patterns, "admin/", None):
+                if page.address.lstrip("/") not in CLOSING:
+                    yield page
+
+
+class Forms(HTMLParser):
+    """What the forms of a page would send as they stand, with `fill` in place of empty texts."""
+
+    def __init__(self, html: str, fill: str = "") -> None:
+        super().__init__()
+        self.fill = fill
+        self.sent: dict[str, Any] = {}
+        self._select = self._area = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        given = dict(attrs)
+        name = given.get("name") or ""
+        if tag == "input" and name and name != "csrfmiddlewaretoken":
+            kind = given.get("type", "text")
+            if kind in ("checkbox", "radio"):
+                if "checked" in given:
+                    self.sent[name] = given.get("value") or "on"
+            elif kind != "file":
+                self.sent[name] = given.get("value") or (self.fill if kind == "text" else "")
+        elif tag == "textarea":
+            self._area = name
+            self.sent[name] = ""
+        elif tag == "select":
+            self._select = name
+        elif tag == "option" and self._select and ("selected" in given or self._select not in self.sent):
+            self.sent[self._select] = given.get("value") or ""
+
+    def handle_data(self, data: str) -> None:
+        if self._area:
+            self.sent[self._area] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "textarea":
+            self._area = ""
+        elif tag == "select":
+            self._select = ""
+
+
+def posts_of(page: Page, shown: str, things: dict[type[Model], Model]) -> Iterator[dict[str, Any]]:
+    """What to send there: nothing, what confirms a deletion, every action, and the forms as somebody sees them."""
+    yield {}
+    yield {"post": "yes", "confirm": "yes", "grace": "0"}
+    for fill in ("", "stolen"):
+        if sent := Forms(shown, fill).sent:
+            yield {**sent, "name": "stolen", "_save": "1"}
+    if page.model is not None and page.place in ("changelist", "change"):
+        chosen = {"_selected_action": [things[page.model].pk], "post": "yes", "confirmed": "yes"}
+        actions = [*(admin.site._registry[page.model].actions or ()), "delete_selected"]
+        for action in actions:
+            name = action if isinstance(action, str) else action.__name__
+            yield {"action": name, "CHANGE_FORM-action": name, "select_across": "1", **chosen}
+
+
+def text_of(answer: Any) -> str:
+    """All that an answer says. Of a stream that does not end, nothing: there is no server here to end it."""
+    if getattr(answer, "streaming", False):
+        if answer.is_async:
+            return ""
+        body = b"".join(answer.streaming_content)
+    else:
+        body = answer.content
+    told = f"{answer.headers}\n"
+    if body[:2] == b"PK":
+        with zipfile.ZipFile(io.BytesIO(body)) as bundle:
+            return told + "\n".join(bundle.read(name).decode(errors="replace") for name in bundle.namelist())
+    return told + body.decode(errors="replace")
+
+
+# The database ---------------------------------------------------------------------------------------------------------
+
+CHANGES_BY_ITSELF = {"last_login", "last_used_at"}
+
+
+def dump() -> dict[str, list[str]]:
+    """Every row of every table, but sessions and what a look changes."""
+    tables = [table for table in connection.introspection.table_names() if table != "django_session"]
+    found = {}
+    with connection.cursor() as cursor:
+        for table in tables:
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
+            names = [column[0] for column in cursor.description or ()]
+            kept = [index for index, name in enumerate(names) if name not in CHANGES_BY_ITSELF]
+            found[table] = sorted(repr([row[index] for index in kept]) for row in cursor.fetchall())
+    return found
