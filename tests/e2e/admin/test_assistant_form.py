@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.contrib.admin.utils import unquote
 from playwright.sync_api import FrameLocator, Page, expect
 
 from tests.e2e.chat.browsing import Api
@@ -158,3 +159,42 @@ def test_dropped_files_are_read_and_searched(page: Page, api: Api, tmp_path: Pat
     store = api.get(f"/assistants/{assistant}")["tool_resources"]["file_search"]["vector_store_ids"][0]
     assert api.get(f"/vector_stores/{store}")["name"] == "Files of Librarian"
     expect(page.locator(".kumos-drop li", has_text="handbook.txt")).to_contain_text("ready")
+
+
+def test_the_talk_is_with_the_project_of_the_form_once_one_is_a_member(page: Page, excused: list[str]) -> None:
+    excused.append("status of 409")
+    page.goto("/admin/assistants/project/add/")
+    page.get_by_label("Name", exact=False).first.fill("Elves")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("link", name="Elves", exact=True).first.click()
+    page.wait_for_url("**/change/")
+    project = unquote(page.url.split("/")[-3])
+    page.goto(f"{ADD}?project={project}")
+    page.get_by_label("Name", exact=False).first.fill("Elf")
+    page.get_by_label("Model").fill("scripted")
+    frame = page.frame_locator(FRAME)
+    ask(frame, "!fast Who are you?")
+    expect(frame.get_by_role("alert")).to_contain_text("Only members of the project")
+    page.get_by_role("button", name="Join the project").click()
+    expect_answers(frame, 1)  # the question was still there
+    expect(frame.locator(".who")).to_have_text("Elf")
+    frame.get_by_role("button", name="Copy answer").wait_for()
+    # The end of the answer is in sight, also after what comes late: its sources, the line under it.
+    page.wait_for_function(
+        """selector => {
+          const scroller = document.querySelector(selector).contentDocument.getElementById("scroller");
+          return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 4;
+        }""",
+        arg=FRAME,
+    )
+
+
+def test_a_function_that_is_called_is_answered_in_the_frame(page: Page, api: Api) -> None:
+    tool = {"type": "function", "function": {"name": "roar", "parameters": {"type": "object", "properties": {}}}}
+    assistant = api.assistant("Roarer", tools=[tool], model="tool:roar:{}")
+    page.goto(f"/admin/assistants/assistant/{assistant}/change/")
+    frame = page.frame_locator(FRAME)
+    ask(frame, "Roar!")
+    frame.get_by_label("Output of roar").fill("Rooar")
+    frame.get_by_role("button", name="Send the output").click()
+    expect_answers(frame, 1)
