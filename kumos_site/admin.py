@@ -39,7 +39,7 @@ def advice(request: HttpRequest) -> list[Advice]:
         if user.has_perm("assistants.add_project"):
             steps.append(Advice("Make a project: everything belongs to one.", reverse("admin:assistants_project_add")))
         return steps
-    if not Assistant.objects.exists() and user.has_perm("assistants.add_assistant"):
+    if not Assistant.objects.filter(scratch_of=None).exists() and user.has_perm("assistants.add_assistant"):
         steps.append(
             Advice("Make an assistant: a model with instructions and tools.", reverse("admin:assistants_assistant_add"))
         )
