@@ -46,9 +46,8 @@ e2e-postgres: test-environment ## the same on PostgreSQL and Redis
 	$(served_on)=postgres -m "(e2e or browser) and not slow"
 
 # What a version of an SDK sends and what a database answers have nothing to do with each other.
-contract: test-environment ## the official SDKs against a served Kumos: the newest on PostgreSQL, the oldest on SQLite
+contract: test-environment ## the newest of the official SDKs against a served Kumos, on PostgreSQL
 	@bin/sdks
-	$(pytest_on)=sqlite -m "contract and any_database and not slow" --dist=loadgroup
 	$(pytest_on)=postgres -m contract --dist=loadgroup
 
 contract-all: test-environment ## every version of them, on SQLite
