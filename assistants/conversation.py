@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
+from django.db.models import ManyToOneRel
 
 from assistants import stores
 from assistants.clock import now
@@ -18,6 +19,8 @@ from assistants.models import Message, Project, Thread, VectorStore
 from assistants.retrieval import conversations
 from assistants.serializers.refusals import array_too_long, at, wrong_id
 from assistants.serializers.tools import CODE_FILES_MAX
+
+ROWS_PER_DELETE = 200
 
 end_overdue: list[Callable[[str], bool]] = []
 """Asked before a message is refused: given the id of the active run, ends it if its time is over and says whether it
@@ -50,6 +53,19 @@ def insert_thread(project: Project, data: Mapping[str, Any]) -> Thread:
         conversations.note_title(thread)
     insert_messages(thread, data.get("messages") or [])
     return thread
+
+
+def delete_thread(thread: Thread) -> None:
+    """Removes a thread without an active run, and all that belongs to it, few rows at a time and each by itself.
+
+    One cascade over all events of a long thread would hold SQLite's only writer for seconds, and every run would wait.
+    """
+    for relation in Thread._meta.get_fields(include_hidden=True):
+        if isinstance(relation, ManyToOneRel):
+            rows = relation.related_model._base_manager.filter(**{relation.field.name: thread.pk})
+            while ids := list(rows.values_list("pk", flat=True)[:ROWS_PER_DELETE]):
+                rows.filter(pk__in=ids).delete()
+    thread.delete()
 
 
 @transaction.atomic

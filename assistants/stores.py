@@ -181,6 +181,12 @@ def attach(
     return store_file
 
 
+@transaction.atomic
+def attach_together(store: VectorStore, attachments: Sequence[Attachment]) -> list[VectorStoreFile]:
+    """`attach_all` in a transaction of its own."""
+    return attach_all(store, attachments)
+
+
 def attach_all(store: VectorStore, attachments: Sequence[Attachment]) -> list[VectorStoreFile]:
     """The files in `store`, in their order, each once, waiting for the runner. In the caller's transaction.
 

@@ -1,6 +1,7 @@
-"""Makes the pictures of docs/chat.md anew: `.venv/bin/python -m docs.screenshots`. Needs Chromium.
+"""Makes the pictures of docs/chat.md and docs/admin.md anew: `.venv/bin/python -m docs.screenshots`. Needs Chromium.
 
-A served demo is asked its first question, and photographed in the states that the docs show.
+A served demo is asked its first question, and photographed in the states that the docs show. For the admin it then has
+some more runs, some of which fail.
 """
 
 from __future__ import annotations
@@ -90,6 +91,74 @@ def rich(page: Page, api: Api) -> None:
     shoot(page, "phone")
 
 
+# The admin ------------------------------------------------------------------------------------------------------------
+
+
+def admin(page: Page, api: Api) -> None:
+    size(page, (1280, 900))
+    assistants = {one["name"]: one["id"] for one in api.get("/assistants", limit="100")["data"]}
+    searcher = next(id for name, id in assistants.items() if name != "Echo")
+    run = worked(api, searcher)
+    page.goto("/admin/")
+    page.wait_for_load_state("networkidle")
+    shoot(page, "admin-overview")
+    page.goto("/admin/runs/run/")
+    shoot(page, "admin-runs")
+    page.goto(f"/admin/runs/run/{run}/change/")
+    page.wait_for_load_state("networkidle")
+    shoot(page, "admin-run")
+    assistant(page, api)
+    search(page, api)
+    page.goto("/admin/system/")
+    shoot(page, "admin-system")
+
+
+def worked(api: Api, searcher: str) -> str:
+    """Some runs of some days of work; the id of one that searched."""
+    helper = api.assistant("Helpdesk")
+    for number in range(12):
+        thread = api.post("/threads", {})["id"]
+        text = f"!fast !fail {number}" if number % 4 == 3 else f"!fast Question {number}: how do I reset my password?"
+        api.recorded(thread, api.ask(thread, helper, text))
+    thread = api.post("/threads", {"metadata": {"title": "Project Dragon"}})["id"]
+    run = api.ask(thread, searcher, QUESTION)
+    api.recorded(thread, run)
+    return run
+
+
+def assistant(page: Page, api: Api) -> None:
+    """Tried beside its form, then two of its versions compared."""
+    kind = "You answer questions about our travel rules.\nBe kind, and answer in three sentences.\nCite the rule."
+    id = api.assistant("Travel desk", instructions=kind, tools=[{"type": "file_search"}])
+    api.post(f"/assistants/{id}", {"instructions": kind.replace("three sentences", "one sentence")})
+    page.goto(f"/admin/assistants/assistant/{id.replace('_', '_5F')}/change/")
+    frame = page.frame_locator("#trial-frame")
+    frame.get_by_label("Your message").fill("!fast What may a hotel cost?")
+    frame.get_by_label("Your message").press("Enter")
+    expect(frame.locator(".answer[data-status=completed]")).to_have_count(1)
+    page.evaluate("scrollTo(0, 0)")
+    shoot(page, "admin-assistant")
+    versions = page.get_by_role("region", name="Versions", exact=True)
+    versions.get_by_role("button", name="Compare the two").click()
+    expect(versions.locator("del").first).to_be_visible()
+    versions.screenshot(path=PICTURES / "admin-versions.png")
+
+
+def search(page: Page, api: Api) -> None:
+    """A store with the demo's documents is asked."""
+    store = api.post("/vector_stores", {"name": "Project reports"})["id"]
+    files = [file["id"] for file in api.get("/files", purpose="assistants")["data"]]
+    api.post(f"/vector_stores/{store}/file_batches", {"file_ids": files})
+    page.goto(f"/admin/assistants/vectorstore/{store.replace('_', '_5F')}/change/")
+    expect(page.locator("#store-files .kumos-completed")).to_have_count(len(files) + 1)  # and their number above
+    page.get_by_label("Question").fill("When does Project Dragon end?")
+    page.get_by_role("button", name="Search", exact=True).click()
+    page.get_by_label("Threshold").fill("0.5")
+    page.get_by_role("button", name="Search", exact=True).click()
+    expect(page.locator(".kumos-threshold")).to_be_visible()
+    shoot(page, "admin-search")
+
+
 def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, KumosProcess(Path(folder)) as server, sync_playwright() as playwright:
@@ -102,6 +171,7 @@ def main() -> None:
         cited(page)
         inspected(page)
         rich(page, Api(server))
+        admin(page, Api(server))
         chromium.close()
 
 

@@ -20,6 +20,7 @@ class EventAdmin(ReadOnlyAdmin):
     list_display = ("seq", "name", "run_id", "created_at")
     list_defer = ("data",)
     search_first = True
+    empty_hint = "Everything that happens in a thread is an event: enter the whole id of a thread or of a run."
     search_fields = ("thread_id__exact", "run_id__exact")
     search_help_text = "Enter the whole id of a thread or a run."
     ordering = ("thread", "seq")

@@ -26,6 +26,8 @@ from .markup import chat_link, clipped, json_block, link, titled
 class AssistantAdmin(BoundedAdmin):
     form = AssistantForm
     save_as = True
+    empty_hint = "An assistant is a model with instructions and tools. Everything people ask is answered by one."
+    empty_shell = ("/assistants", '{"model": "scripted", "name": "First"}')
     list_display = ("title", "model", "tool_names", "project", "created_at", "try_it", "clone")
     list_filter = (ProjectFilter,)
     list_select_related = ("project",)

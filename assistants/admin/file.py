@@ -1,23 +1,34 @@
-"""Uploaded files, and the vector stores that hold them: to look at and to delete. Uploading is the API's business."""
+"""Uploaded files: the list, uploading, one file's page, its bytes. What a store makes of a file: `vector_store.py`."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
-from django.db.models import Count, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import Prefetch, QuerySet
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
-from django.utils.html import format_html, format_html_join
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.html import format_html_join
+from django.views.decorators.http import require_safe
 
 from assistants import storage
-from assistants.models import File, Project, VectorStore, VectorStoreFile
+from assistants.models import Assistant, File, Project, Thread, VectorStore, VectorStoreFile
 
-from .content import masked
+from . import holders
+from .content import HIDDEN, may_read
+from .images import bytes_of, image_address, kind_of_image
 from .lists import ProjectFilter, ReadOnlyAdmin
-from .markup import badge, error_in_words, json_block, link, moment, titled
+from .markup import badge, error_in_words, link, list_of, moment, titled
+from .passages import PREVIEWED, passages_address, preview_of
+from .uploads import UploadForm, answer, receive
 
-FILES_SHOWN = 200
+STORES_SHOWN = 200
 
 
 class RemovableAdmin(ReadOnlyAdmin):
@@ -29,23 +40,65 @@ class RemovableAdmin(ReadOnlyAdmin):
         return request.user.has_perm(f"{self.opts.app_label}.delete_{self.opts.model_name}")
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        names = [f"{obj} ({obj.pk})" for obj in objs[: self.delete_confirmation_max_display]]
+        names = [f"{obj} ({obj.pk})" if str(obj) != obj.pk else str(obj) for obj in self.named(objs)]
         return [*names, self.goes_along], {str(self.opts.verbose_name_plural): len(objs)}, set(), []
+
+    def named(self, objs: Any) -> Any:
+        return objs[: self.delete_confirmation_max_display]
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         for obj in queryset:
             self.delete_model(request, obj)
 
+    def asked_for(self, request: HttpRequest, object_id: str) -> Any:
+        """The object of a page of its own. 404 without one, 403 for whom may not see it."""
+        obj = self.get_object(request, unquote(object_id))
+        if obj is None:
+            raise Http404
+        if not self.has_view_permission(request, obj):
+            raise PermissionDenied
+        return obj
+
+    def page_context(self, request: HttpRequest, title: str, **more: Any) -> dict[str, Any]:
+        """What templates of pages beside the usual ones need."""
+        return {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "opts": self.opts,
+            "media": self.media,
+            "has_view_permission": self.has_view_permission(request),
+            "may_read": may_read(request),
+            "HIDDEN": HIDDEN,
+            "file_bytes_max": settings.KUMOS_FILE_BYTES_MAX,
+            **more,
+        }
+
 
 @admin.register(File)
 class FileAdmin(RemovableAdmin):
-    list_display = ("title", "purpose", "size", "project", "created_at")
+    empty_hint = "Files are what assistants search and work with. Drop some into the upload page:"
+    list_display = ("title", "purpose", "size", "in_stores", "project", "created_at")
     list_filter = (ProjectFilter,)
     list_select_related = ("project",)
     search_fields = ("id__exact", "filename__startswith")
     search_help_text = "A file's whole id, or how its name begins: looked for in every project."
-    change_form_template = "admin/assistants/facts_page.html"
+    change_form_template = "admin/assistants/file/page.html"
     goes_along = "… its bytes, and its place in every vector store. Citations keep the id."
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("assistants.add_file")
+
+    def get_urls(self) -> list[Any]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("<path:object_id>/download/", wrap(require_safe(self.download)), name="assistants_file_download"),
+            path("<path:object_id>/image/", wrap(require_safe(self.image)), name="assistants_file_image"),
+            *super().get_urls(),
+        ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        held = VectorStoreFile.objects.only("file_id", "status").order_by()
+        return super().get_queryset(request).prefetch_related(Prefetch("store_files", held))
 
     @admin.display(description="Name")
     def title(self, file: File) -> str:
@@ -55,11 +108,45 @@ class FileAdmin(RemovableAdmin):
     def size(self, file: File) -> str:
         return filesizeformat(file.bytes)
 
+    @admin.display(description="In stores")
+    def in_stores(self, file: File) -> str:
+        counts: dict[str, int] = {}
+        for row in file.store_files.all():
+            counts[row.status] = counts.get(row.status, 0) + 1
+        return format_html_join(" ", "{} {}", ((badge(status), count) for status, count in counts.items())) or "–"
+
+    # Uploading --------------------------------------------------------------------------------------------------------
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = UploadForm(request.POST or None, initial={"project": request.GET.get("project")})
+        if request.method == "POST" and form.is_valid():
+            project = form.cleaned_data["project"]
+            outcomes = receive(request, project, form.cleaned_data["purpose"])
+            return answer(self, request, outcomes, list_of(File, project=project.id))
+        if request.method == "POST" and not request.accepts("text/html"):
+            return JsonResponse(
+                {"error": "; ".join(str(text) for texts in form.errors.values() for text in texts)}, status=400
+            )
+        if not Project.objects.exists():
+            self.message_user(request, "Make a project first: files belong to one.", "WARNING")
+            return redirect("admin:assistants_project_add")
+        context = self.page_context(request, "Upload files", form=form, add=True)
+        return TemplateResponse(request, "admin/assistants/file/add.html", context)
+
+    # One file ---------------------------------------------------------------------------------------------------------
+
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         file: File = kwargs["obj"]
-        rows = file.store_files.select_related("vector_store").order_by("-created_at")[:FILES_SHOWN]
+        rows = list(
+            VectorStoreFile.objects.filter(file=file)
+            .select_related("vector_store")
+            .order_by("-created_at", "-id")[:STORES_SHOWN]
+        )
+        named = [row.vector_store_id for row in rows if not row.vector_store.covers_project]
         context.update(
-            title="File",
+            self.page_context(request, "File"),
             facts=[
                 ("Id", file.id),
                 ("Project", link(Project, file.project_id, str(file.project))),
@@ -68,85 +155,48 @@ class FileAdmin(RemovableAdmin):
                 ("Created", moment(file.created_at)),
                 ("Expires", moment(file.expires_at)),
             ],
-            table_heading="Vector stores with this file",
-            table_columns=("Vector store", "Status", "Size in the store", "Error"),
-            table_rows=[
+            stores=[
                 (
-                    link(VectorStore, row.vector_store_id, named(row.vector_store)),
+                    link(VectorStore, row.vector_store_id, named_store(row.vector_store)),
                     badge(row.status),
-                    filesizeformat(row.usage_bytes),
                     error_in_words(row.last_error),
+                    passages_address(row) if row.status == "completed" else "",
                 )
                 for row in rows
             ],
-            table_empty="None.",
+            assistants=holders.of_file(Assistant, file, named),
+            threads=holders.of_file(Thread, file, named),
+            looked_at=holders.LOOKED_AT,
+            preview=preview_of(rows) if may_read(request) else None,
+            previewed=PREVIEWED,
+            is_image=may_read(request) and kind_of_image(file) is not None,
+            download=reverse("admin:assistants_file_download", args=[quote(file.id)]),
+            image=image_address(file.id),
         )
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def readable(self, request: HttpRequest, object_id: str) -> File:
+        file: File = self.asked_for(request, object_id)
+        if not may_read(request):
+            raise PermissionDenied
+        return file
+
+    def download(self, request: HttpRequest, object_id: str) -> FileResponse:
+        """The bytes, always as a download: what somebody uploaded never runs on a page of this server."""
+        file = self.readable(request, object_id)
+        return bytes_of(file, "application/octet-stream", as_attachment=True, filename=file.filename)
+
+    def image(self, request: HttpRequest, object_id: str) -> FileResponse:
+        """An image to be shown. What does not begin like one is none, whatever it is called."""
+        file = self.readable(request, object_id)
+        kind = kind_of_image(file)
+        if kind is None:
+            raise Http404
+        return bytes_of(file, kind)
 
     def delete_model(self, request: HttpRequest, obj: File) -> None:
         storage.delete_file(obj)
 
 
-def named(store: VectorStore) -> str:
+def named_store(store: VectorStore) -> str:
     return "All files of the project" if store.covers_project else str(store)
-
-
-@admin.register(VectorStore)
-class VectorStoreAdmin(RemovableAdmin):
-    list_display = ("title", "project", "created_at", "last_active_at")
-    list_filter = (ProjectFilter,)
-    list_select_related = ("project",)
-    list_defer = ("metadata", "description")
-    search_fields = ("id__exact", "name")
-    search_help_text = "A store's whole id, or a part of its name: looked for in every project."
-    change_form_template = "admin/assistants/facts_page.html"
-    goes_along = "… and the index of its files. The files themselves stay."
-
-    def has_delete_permission(self, request: HttpRequest, obj: VectorStore | None = None) -> bool:
-        if obj is not None and obj.covers_project:
-            return False  # it answers "all available files"; it would have to be built again
-        return super().has_delete_permission(request, obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[VectorStore]) -> None:
-        super().delete_queryset(request, queryset.filter(covers_project=False))
-
-    @admin.display(description="Name")
-    def title(self, store: VectorStore) -> str:
-        return titled(named(store), store.id)
-
-    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
-        store: VectorStore = kwargs["obj"]
-        counts = store.store_files.order_by().values_list("status").annotate(Count("id"))  # ≤ 10,000 files a store
-        rows = list(store.store_files.select_related("file").order_by("-created_at", "-id")[: FILES_SHOWN + 1])
-        context.update(
-            title="Vector store",
-            facts=[
-                ("Id", store.id),
-                ("Project", link(Project, store.project_id, str(store.project))),
-                (
-                    "Files",
-                    format_html_join(" ", "{} {}", ((badge(status), count) for status, count in counts)) or "none",
-                ),
-                ("Created", moment(store.created_at)),
-                ("Last used", moment(store.last_active_at)),
-                ("Expires", f"{store.expires_after_days} days after the last use" if store.expires_after_days else "–"),
-                ("Description", store.description or "–"),
-                ("Metadata", json_block(masked(store.metadata))),
-            ],
-            table_heading=f"The newest {FILES_SHOWN} files" if len(rows) > FILES_SHOWN else "Files",
-            table_columns=("File", "Status", "Size in the store", "Chunks of", "Added", "Error"),
-            table_rows=[file_row(row) for row in rows[:FILES_SHOWN]],
-            table_empty="No file yet. Clients add files with POST /v1/vector_stores/ID/files.",
-        )
-        return super().render_change_form(request, context, *args, **kwargs)
-
-
-def file_row(row: VectorStoreFile) -> tuple[object, ...]:
-    return (
-        link(File, row.file_id, row.file.filename),
-        badge(row.status),
-        filesizeformat(row.usage_bytes),
-        format_html("{} tokens, {} shared", row.max_chunk_size_tokens, row.chunk_overlap_tokens),
-        moment(row.created_at),
-        error_in_words(row.last_error),
-    )

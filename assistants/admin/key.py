@@ -64,6 +64,7 @@ class StateFilter(admin.SimpleListFilter):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(BoundedAdmin):
+    empty_hint = "Programs show a key with every request. It belongs to one project, and its secret is shown once."
     form = KeyForm
     list_display = ("name", "shown_prefix", "project", "may", "state", "last_used", "created_at", "expires_at")
     list_filter = (StateFilter, OfProject)
@@ -73,7 +74,6 @@ class ApiKeyAdmin(BoundedAdmin):
     autocomplete_fields = ("project",)
     actions = ("revoke",)
     change_form_template = "admin/assistants/apikey/change_form.html"
-    empty_hint = "A program needs a key: make one for it. It is shown once."
 
     told = ("name", "project", "shown_prefix", "state", "last_used", "created_at")
 

@@ -80,6 +80,10 @@ class BoundedAdmin(Audited):
     """Columns the list does not load: JSON and long texts."""
     search_first = False
     """True: the list is empty until somebody searches. For tables without an index on time alone."""
+    empty_hint = ""
+    """What an empty list says: where its things come from, and what to do next (templates/admin/empty.html)."""
+    empty_shell: tuple[str, str] = ("", "")
+    """The command that makes one through the API: the path behind /v1, and the JSON it sends, if any."""
 
     paginator = CappedPaginator
     show_full_result_count = False

@@ -70,7 +70,7 @@ def clipped(text: str, limit: int = JSON_SHOWN) -> str:
 
 
 def json_block(value: Any) -> SafeString:
-    return format_html('<pre class="kumos-json">{}</pre>', pretty(value))
+    return format_html('<pre class="kumos-json" tabindex="0">{}</pre>', pretty(value))
 
 
 def moment(value: datetime | None) -> str:

@@ -45,6 +45,7 @@ def counted(rows: QuerySet[Any]) -> Any:
 
 @admin.register(Project)
 class ProjectAdmin(BoundedAdmin):
+    empty_hint = "Everything belongs to one: assistants, threads, files, keys of programs. Make one to begin."
     list_display = ("name", "id", "people", "usable_keys", "default_model", "budget", "created_at")
     search_fields = ("name", "id__exact")
     search_help_text = "A part of the name, or the whole id."
@@ -54,7 +55,6 @@ class ProjectAdmin(BoundedAdmin):
         css = {"all": ("admin_kumos/keys.css",)}
 
     limits = ("default_model", ("budget", "budget_warns_at"))
-    empty_hint = "Everything belongs to a project: make one first."
 
     def get_fieldsets(self, request: HttpRequest, obj: Project | None = None) -> Any:
         limits = ("Models and limits", {"fields": self.limits})

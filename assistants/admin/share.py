@@ -17,6 +17,9 @@ from .markup import ago, badge, link
 
 @admin.register(Share)
 class ShareAdmin(BoundedAdmin):
+    empty_hint = (
+        "A share is a link that lets somebody read one thread. People make them in the chat page, with “Share”."
+    )
     list_display = ("id", "thread_link", "project", "kind", "state", "created_by", "created_at", "expires_at", "used")
     list_select_related = ("thread__project",)
     list_defer = ("thread__metadata", "thread__tool_resources")

@@ -32,6 +32,30 @@ NAME_WEIGHT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
+class Ranking:
+    """How a score came about: what the two rankers, of texts and of names, said of a passage. All from 0 to 1."""
+
+    coverage: float
+    """Share of the question's words that the passage holds."""
+    weight: float
+    """Its BM25 weight ÷ the best weight of this answer."""
+    named: float
+    """Share of the question's words that the file's name holds."""
+
+    @property
+    def text(self) -> float:
+        return self.coverage * self.weight
+
+    @property
+    def name(self) -> float:
+        return NAME_WEIGHT * self.named
+
+    @property
+    def score(self) -> float:
+        return 1 - (1 - self.text) * (1 - self.name)
+
+
+@dataclass(frozen=True, slots=True)
 class Passage:
     """A piece of a file. `score` 0 to 1, `position` counts the file's passages from 0, `attributes` as attached."""
 
@@ -42,6 +66,7 @@ class Passage:
     score: float
     attributes: Mapping[str, Any]
     position: int
+    ranking: Ranking
 
 
 def search(
@@ -96,17 +121,17 @@ def passages_of(files: QuerySet[VectorStoreFile], query: str) -> list[Passage]:
     passages = []
     for chunk in chunks_of(weights, named):
         store_file = chunk.store_file
-        text = coverage.get(chunk.pk, 0.0) * weights.get(chunk.pk, 0.0) / best
-        score = 1 - (1 - text) * (1 - NAME_WEIGHT * named.get(store_file.pk, 0.0))
+        ranking = Ranking(coverage.get(chunk.pk, 0.0), weights.get(chunk.pk, 0.0) / best, named.get(store_file.pk, 0.0))
         passages.append(
             Passage(
                 file_id=store_file.file_id,
                 filename=store_file.file.filename,
                 store_id=store_file.vector_store_id,
                 text=chunk.text.strip(),
-                score=round(score, 4),
+                score=round(ranking.score, 4),
                 attributes=store_file.attributes,
                 position=chunk.position,
+                ranking=ranking,
             )
         )
     return passages

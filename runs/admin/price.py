@@ -41,6 +41,7 @@ class PriceForm(StockForm):
 @admin.register(ModelPrice)
 class ModelPriceAdmin(BoundedAdmin):
     form = PriceForm
+    empty_hint = "Costs come from the table that Kumos brings. Enter a price where you know better, or it knows none."
     list_display = ("model", "prompt_shown", "cached_shown", "completion_shown")
     search_fields = ("model",)
     search_help_text = "A part of the model's name."

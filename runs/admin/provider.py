@@ -123,6 +123,9 @@ def where(model: str) -> str:
 @admin.register(Provider)
 class ProviderAdmin(BoundedAdmin):
     form = ProviderForm
+    empty_hint = (
+        "Enter one with its base URL and key: its models are then called “NAME/model”, and no restart is needed."
+    )
     list_display = ("models_named", "address", "key", "state", "used")
     change_list_template = "admin/runs/provider/change_list.html"
     change_form_template = "admin/runs/provider/change_form.html"

@@ -17,7 +17,7 @@ from assistants import clock
 from assistants.admin import content
 from assistants.admin.assistant_versions import version_link
 from assistants.admin.markup import chat_link, clipped, json_block, link, list_of, moment
-from assistants.admin.thread import Part, Utterance, conversation
+from assistants.admin.transcript import Utterance, conversation
 from assistants.models import ApiKey, Assistant, Message, MessageStatus, Project, Thread
 from runs.models import ACTIVE, Run, UsageRecord
 from runs.story import streamed_content
@@ -157,8 +157,4 @@ def transcript_of(run: Run, *, readable: bool) -> list[Utterance]:
         for message in own:
             if message.status == MessageStatus.IN_PROGRESS:
                 message.content = streamed_content(run, message.pk)
-    return conversation([*before, *own]) if readable else [hidden(one) for one in conversation([*before, *own])]
-
-
-def hidden(said: Utterance) -> Utterance:
-    return Utterance(said.message, said.speaker, said.state, [Part("text", content.HIDDEN)], [])
+    return conversation([*before, *own], readable=readable)

@@ -102,6 +102,10 @@ def waiting() -> Waiting:
 
 @admin.register(Worker)
 class WorkerAdmin(ReadOnlyAdmin):
+    empty_hint = (
+        "Runs wait in the queue until one comes. “manage.py serve” has one inside; “manage.py runworker” is one beside"
+        " “serve --web”."
+    )
     list_display = ("runner", "state", "in_use", "holds", "last_beat", "started")
     change_list_template = "admin/runs/worker/change_list.html"
     change_form_template = "admin/runs/worker/page.html"

@@ -62,7 +62,7 @@ def test_each_runner_shows_what_it_holds(root: Client, dragons: Project) -> None
 
 def test_what_hangs_stands_above_the_list(root: Client, dragons: Project) -> None:
     assert "Stuck" not in page(root)
-    assert "No runner is known" in page(root)
+    assert "Runs wait in the queue until one comes" in page(root)
     taken_over_soon = run_of(dragons, worker_id="worker_gone", lease_until=now() - timedelta(seconds=20))
     stuck = run_of(dragons, worker_id="worker_gone", lease_until=now() - timedelta(minutes=2))
     run_of(dragons, status=RunStatus.QUEUED, lease_until=None, created_at=now() - timedelta(minutes=3))

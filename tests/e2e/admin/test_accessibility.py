@@ -1,0 +1,97 @@
+"""What axe-core says of every page of the admin: light and dark, on a phone and on a wide screen. It must say nothing.
+
+The pages are those that links lead to, so later ones come by themselves; a view that nothing leads to is a fault, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, StorageState
+
+from tests.e2e.admin.crawling import Crawl, all_views, kind_of
+from tests.e2e.chat.browsing import QUESTION, Api
+from tests.process import KumosProcess
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+
+COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
+"""What may differ in the dark."""
+AT_ONCE = "document.getAnimations().forEach((animation) => animation.finish())"
+"""Colours that change little by little are not looked at on their way."""
+TOO_WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
+  [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > innerWidth)
+    .slice(0, 5).map((one) => one.outerHTML.slice(0, 120))"""
+FILLING = """
+from django.contrib.auth.models import Group, User
+from assistants.models import ApiKey, Project
+from runs.models import ModelPrice, Provider
+project = Project.objects.order_by("created_at").first()
+Group.objects.create(name="Some")
+Provider.objects.get_or_create(name="elsewhere", base_url="http://127.0.0.1:9/v1")
+ModelPrice.objects.get_or_create(model="elsewhere/large", prompt="1", completion="2")
+"""
+
+
+@pytest.fixture(scope="module")
+def seeds(server: KumosProcess, api: Api) -> list[str]:
+    """Something of everything, and the addresses where it is seen best."""
+    server.manage("shell", "--no-imports", "-c", FILLING)
+    searcher = api.assistant("Searcher", tools=[{"type": "file_search"}])
+    store = api.post("/vector_stores", {"name": "Lore"})["id"]
+    for name, data in (("lore.txt", b"Dragons sleep at noon."), ("broken.pdf", b"%PDF-1.7 broken")):
+        sent = api.http.post("/files", data={"purpose": "assistants"}, files={"file": (name, data)})
+        api.post(f"/vector_stores/{store}/files", {"file_id": sent.raise_for_status().json()["id"]})
+    thread = api.post("/threads", {"metadata": {"title": "All there is"}})["id"]
+    run = api.ask(thread, searcher, f"!fast {QUESTION}")
+    api.recorded(thread, run)
+    broken = api.post("/threads", {})["id"]
+    failed = api.ask(broken, searcher, "!fast !fail")
+    api.recorded(broken, failed)
+    api.post(f"/threads/{thread}/shares", {})
+    lists = "/admin/assistants/"
+    return [
+        "/admin/",
+        f"{lists}vectorstore/{store}/change/",
+        f"{lists}vectorstore/{store}/search/?q=dragons&threshold=0.5",
+        f"{lists}thread/{thread}/change/",
+        f"{lists}message/?q={thread}",
+        f"/admin/streaming/event/?q={thread}",
+        f"/admin/runs/run/{failed}/change/",
+        f"/admin/runs/run/{run}/change/",
+    ]
+
+
+@pytest.fixture(scope="module")
+def crawl(server: KumosProcess, operator: StorageState, seeds: list[str]) -> Crawl:
+    cookies = {str(cookie.get("name")): str(cookie.get("value")) for cookie in operator.get("cookies", [])}
+    return Crawl(server, cookies, seeds)
+
+
+def test_links_lead_to_every_page_and_none_leads_nowhere(crawl: Crawl) -> None:
+    assert not crawl.faults, "\n".join(crawl.faults)
+    reached = crawl.others | set(crawl.pages)
+    missed = {name for name in all_views() if name not in reached and kind_of(name) not in reached}
+    assert missed == set()
+
+
+def violations(page: Page, options: dict[str, Any] | None = None) -> list[str]:
+    found = Axe().run(page, options=options).response["violations"]
+    return [f"{one['id']}: {node['target']}: {node['failureSummary']}" for one in found for node in one["nodes"]]
+
+
+@pytest.mark.parametrize("screen", [(360, 740), (1440, 900)], ids=["phone", "wide"])
+def test_axe_finds_nothing_on_any_page(page: Page, crawl: Crawl, screen: tuple[int, int]) -> None:
+    page.set_viewport_size({"width": screen[0], "height": screen[1]})
+    found = []
+    for address in [*crawl.pages.values(), "/admin/assistants/file/?q=nothing"]:
+        page.emulate_media(color_scheme="light", reduced_motion="reduce")
+        page.goto(address)
+        found += [f"{address}: {fault}" for fault in violations(page)]
+        page.emulate_media(color_scheme="dark")
+        page.evaluate(AT_ONCE)
+        found += [f"{address} in the dark: {fault}" for fault in violations(page, COLOURS)]
+        found += [f"{address}: wider than the screen: {one}" for one in page.evaluate(TOO_WIDE)]
+    assert not found, "\n".join(found)
