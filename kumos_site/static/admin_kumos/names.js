@@ -1,20 +1,17 @@
 // Names for what Django's own widgets leave without one, so that a screen reader can say what it is.
-const NAMED = "data-kumos-named";
 
 function nameAll() {
   // The little signs in front of the filters of two boxes side by side have a name, and no role that may have one.
   for (const sign of document.querySelectorAll("span.help-tooltip[aria-label]:not([role])")) sign.setAttribute("role", "img");
-  // A box with search stands in place of a select whose label does not reach it.
+  // A box with search stands in place of a select, whose label does not reach it.
   for (const select of document.querySelectorAll("select.admin-autocomplete")) {
     const label = document.querySelector(`label[for="${CSS.escape(select.id)}"]`);
-    const name = label?.textContent.replace(/:\s*$/, "").trim() || select.name;
-    for (const part of select.parentElement.querySelectorAll(".select2-selection, .select2-selection__rendered, .select2-search__field")) {
-      if (part.hasAttribute(NAMED)) continue;
-      part.setAttribute(NAMED, "");
-      const shown = part.matches("[role=combobox]") ? part.querySelector(".select2-selection__rendered")?.textContent : "";
-      part.removeAttribute("aria-labelledby");
-      part.setAttribute("aria-label", shown?.trim() ? `${name}: ${shown.trim()}` : name);
-    }
+    if (!label) continue;
+    label.id ||= `${select.id}-label`;
+    const box = select.parentElement.querySelector(".select2-selection");
+    const chosen = box?.querySelector(".select2-selection__rendered");
+    box?.setAttribute("aria-labelledby", chosen ? `${label.id} ${chosen.id}` : label.id);
+    chosen?.setAttribute("aria-labelledby", label.id);
   }
   // Tables of rows that belong to an object: the column of their names, and the boxes that remove one.
   for (const head of document.querySelectorAll("th.original:empty, .tabular thead th:empty")) {
