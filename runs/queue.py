@@ -144,6 +144,19 @@ def _queued(limit: int) -> list[Run]:
     return [runs[id] for id in chosen if id in runs]
 
 
+@transaction.atomic(savepoint=False)
+def end_cancelled(limit: int) -> int:
+    """Ends up to `limit` runs that are to be cancelled and that nobody holds. Returns how many.
+
+    Who claims does that too, but only as far as slots are free, and where there is a runner at all.
+    """
+    ended = 0
+    for run in list(unlocked(_abandoned([RunStatus.CANCELLING])).order_by("created_at")[:limit]):
+        with apart(run, "ended"):
+            ended += end_run(run, Ending(RunStatus.CANCELLED), only_from=[RunStatus.CANCELLING], epoch=run.epoch)
+    return ended
+
+
 def claim_one(run: Run, worker_id: str) -> Run | None:
     """The run as this worker's, or None if it was lost to another or ended here: overdue, cancelled, hopeless."""
     with transaction.atomic(savepoint=False):

@@ -7,7 +7,8 @@ it carries from one request to the next is in `Progress`; the page that asks and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -19,8 +20,9 @@ from django.db.models import Q, QuerySet
 
 from assistants.errors import ApiError
 from assistants.rows import Vanished
-from runs.models import ACTIVE, Run, RunStatus
-from runs.transitions import RETRIED_FROM, cancel_run, retry_run, retryable
+from runs import queue
+from runs.models import ACTIVE, Run
+from runs.transitions import CANCELLED_FROM, RETRIED_FROM, cancel_runs, retry_run, retryable
 
 from .narrowing import Narrowing
 
@@ -39,8 +41,11 @@ class Action:
     done: str
     concerns: tuple[str, ...]
     possible: Callable[[QuerySet[Run]], QuerySet[Run]]
-    act: Callable[[Run, str], object]
+    act: Callable[[Sequence[str], str], int]
+    """Does it to the runs of these ids in one short transaction, on behalf of somebody. Returns to how many."""
     why_not: str
+    settle: Callable[[int], int] | None = None
+    """What is left to do once it was done to all: takes how much at most, and returns how much there was."""
 
     def matching(self, narrowing: Narrowing) -> QuerySet[Run]:
         """What the narrowing asks for, without what was made since it asked, such as what this action makes."""
@@ -50,7 +55,15 @@ class Action:
         return self.possible(self.matching(narrowing))
 
 
-CANCELLED_FROM = (RunStatus.QUEUED, RunStatus.IN_PROGRESS, RunStatus.REQUIRES_ACTION)
+@transaction.atomic
+def retry_runs(ids: Sequence[str], made_by: str) -> int:
+    done = 0
+    for run in Run.objects.filter(pk__in=ids).order_by("created_at", "pk"):
+        with suppress(ApiError, Vanished):  # its thread went on or was deleted in this moment
+            retry_run(run, made_by)
+            done += 1
+    return done
+
 
 ACTIONS = {
     action.name: action
@@ -61,8 +74,9 @@ ACTIONS = {
             done="Cancelled",
             concerns=ACTIVE,
             possible=lambda runs: runs.filter(status__in=CANCELLED_FROM),
-            act=lambda run, made_by: cancel_run(run),
+            act=lambda ids, made_by: cancel_runs(ids),
             why_not="are being cancelled already",
+            settle=queue.end_cancelled,
         ),
         Action(
             name="retry",
@@ -70,7 +84,7 @@ ACTIONS = {
             done="Retried",
             concerns=RETRIED_FROM,
             possible=retryable,
-            act=lambda run, made_by: retry_run(run, made_by),
+            act=retry_runs,
             why_not="cannot be retried: their threads went on since",
         ),
     )
@@ -109,6 +123,10 @@ def go_on(action: Action, narrowing: Narrowing, progress: Progress, user_id: int
         progress, finished = one_batch(action, narrowing, progress, f"user {user_id}")
         if time.monotonic() >= enough_at:
             break
+    if finished and action.settle is not None:
+        finished = action.settle(BATCH) < BATCH
+        while not finished and time.monotonic() < enough_at:
+            finished = action.settle(BATCH) < BATCH
     return note(action, narrowing, progress, user_id), finished
 
 
@@ -120,20 +138,11 @@ def one_batch(action: Action, narrowing: Narrowing, progress: Progress, made_by:
     columns = rows.order_by("created_at", "pk").values_list("pk", "created_at", "last_error")
     batch = list(columns[:BATCH])
     chosen = [pk for pk, _, last_error in batch if narrowing.of_error(last_error)]
-    done = refused = 0
-    with transaction.atomic():
-        for run in Run.objects.filter(pk__in=chosen).order_by("created_at", "pk"):
-            try:
-                action.act(run, made_by)
-            except (ApiError, Vanished):  # it ended, or its thread went on or was deleted, in this moment
-                refused += 1
-            else:
-                done += 1
+    done = action.act(chosen, made_by) if chosen else 0
+    refused = len(chosen) - done  # they ended or were deleted in this moment, or their threads went on
     last = (batch[-1][1], batch[-1][0]) if batch else progress.last
-    refused += len(chosen) - done - refused  # deleted between the two queries
-    return replace(progress, done=progress.done + done, refused=progress.refused + refused, last=last), len(
-        batch
-    ) < BATCH
+    came = replace(progress, done=progress.done + done, refused=progress.refused + refused, last=last)
+    return came, len(batch) < BATCH
 
 
 def note(action: Action, narrowing: Narrowing, progress: Progress, user_id: int) -> Progress:

@@ -149,7 +149,8 @@ def unfolded(data: str) -> Any:
 
 
 def version_of(run: Run, with_content: bool) -> dict[str, Any] | None:
-    version = AssistantVersion.objects.filter(assistant=run.assistant_id, number=run.assistant_version).first()
+    number = run.assistant_version or 0  # which no version has
+    version = AssistantVersion.objects.filter(assistant=run.assistant_id, number=number).first()
     if version is None:
         return None
     values = row_of(version, with_content)

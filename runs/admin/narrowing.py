@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth import get_user_model
@@ -60,7 +61,7 @@ class Narrowing:
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> Narrowing:
-        given = {name: query.get(name, "").strip() for name in PARAMETERS}
+        given: dict[str, Any] = {name: query.get(name, "").strip() for name in PARAMETERS}
         given["status"] = given["status"] or query.get("status__exact", "").strip()
         given["q"] = given["q"].split()[-1] if given["q"] else ""  # pasted with "x-request-id:" before it
         return cls(**given)

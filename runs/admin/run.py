@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin import ActionLocation
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import path, reverse
 from django.utils.html import format_html
@@ -59,7 +59,7 @@ class RunChangeList(BoundedChangeList):
         for run in page:
             run.maker = names.get(run.made_by, run.made_by)
             run.price = dollars(costs[run.pk]) if run.pk in costs else "–"
-        self.result_list = page  # type: ignore[assignment]
+        self.result_list = page
 
 
 @admin.register(Run)
@@ -127,7 +127,7 @@ class RunAdmin(ReadOnlyAdmin):
             "empty": self.first_steps(request),
             "asked_at": round(clock.now().timestamp() * 1000),
         }
-        return super().changelist_view(request, {**given, **(extra_context or {})})  # type: ignore[return-value]
+        return super().changelist_view(request, {**given, **(extra_context or {})})
 
     def first_steps(self, request: HttpRequest) -> dict[str, str]:
         """What an empty list proposes."""
@@ -230,7 +230,7 @@ class RunAdmin(ReadOnlyAdmin):
     def act_on_all(self, request: HttpRequest, action: str) -> HttpResponse:
         return actions_page.page(self, request, action)
 
-    def bundle(self, request: HttpRequest, run_id: str) -> HttpResponse:
+    def bundle(self, request: HttpRequest, run_id: str) -> FileResponse:
         return bundle.download(self, request, run_id)
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -35,7 +35,7 @@ class StatusFilter(Narrows):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(status, status.replace("_", " ").capitalize()) for status in STATUSES]
 
-    def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:
+    def choices(self, changelist: Any) -> Iterator[Any]:
         narrowing: Narrowing = changelist.narrowing
         all_of_them, *choices = super().choices(changelist)
         yield {**all_of_them, "selected": not narrowing.status}
@@ -74,7 +74,7 @@ class ErrorFilter(Narrows):
         asked = Narrowing.of(request.GET)
         return [(asked.error, asked.error)] if asked.error else []
 
-    def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:
+    def choices(self, changelist: Any) -> Iterator[Any]:
         all_of_them, this = super().choices(changelist)
         yield all_of_them
         yield {**this, "display": changelist.narrowing.error_in_words}
@@ -97,7 +97,7 @@ class TypedFilter(Narrows):
     def has_output(self) -> bool:
         return True
 
-    def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:
+    def choices(self, changelist: Any) -> Iterator[Any]:
         for value, name in self.proposals():
             yield {"value": value, "display": name}
 

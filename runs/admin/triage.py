@@ -101,14 +101,14 @@ def groups(since: str = "day", project: str = "", limit: int = FAILED_READ) -> T
     rows = failed.values_list("last_error", "pk", "created_at", "model", "assistant_id")[: limit + 1]
     found: dict[ErrorGroup, Failures] = {}
     read = 0
-    for last_error, *run in rows.iterator(chunk_size=ROWS_AT_ONCE):
+    for last_error, id, created_at, model, assistant_id in rows.iterator(chunk_size=ROWS_AT_ONCE):
         if read == limit:
             return Triage(ranked(found), read, is_all=False)
         read += 1
         group = group_of(last_error)
         if group not in found:
             found[group] = Failures(group, Narrowing(RunStatus.FAILED, project, since, error=group.key))
-        found[group].add(*run)
+        found[group].add(id, created_at, model, assistant_id)
     return Triage(ranked(found), read, is_all=True)
 
 

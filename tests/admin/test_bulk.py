@@ -114,7 +114,7 @@ def test_what_is_under_way_shows_how_far_it_came(
     page = root.post(CANCEL, {"state": asked(root, CANCEL)[1]}).content.decode()
     assert '<progress max="5" value="2"' in page
     assert "goes_on.js" in page
-    assert statuses() == {"cancelled": 2, "queued": 3}
+    assert statuses() == {"cancelling": 2, "queued": 3}
     assert LogEntry.objects.get().change_message == "Cancelled 2 of 5 runs (no filter)."
 
 
@@ -172,6 +172,7 @@ def test_the_audit_log_has_one_entry_with_numbers_and_filter(root: Client, drago
     assert entry.change_message == (
         "Retried 1 of 1 runs (status: failed, project: Dragons, created in: the last hour)."
     )
+    assert entry.content_type is not None
     assert (entry.user.username, entry.content_type.model, entry.object_repr) == ("root", "run", "1 run")
     assert root.get("/admin/").status_code == 200  # its list of recent actions
 

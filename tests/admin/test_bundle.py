@@ -28,7 +28,7 @@ def bundle(client: Client, run: Run) -> dict[str, str]:
     answer = client.get(markup.page_of(Run, run.pk).replace("/change/", "/bundle/"))
     assert answer.status_code == 200
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{run.pk}.zip"'
-    with zipfile.ZipFile(BytesIO(b"".join(answer.streaming_content))) as archive:  # type: ignore[arg-type]
+    with zipfile.ZipFile(BytesIO(answer.getvalue())) as archive:
         assert archive.testzip() is None
         return {name: archive.read(name).decode() for name in archive.namelist()}
 

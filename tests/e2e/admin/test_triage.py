@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.admin.utils import quote
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.chat.browsing import Api
 from tests.process import KumosProcess
@@ -23,9 +23,9 @@ class Clicks:
         self.page = page
         self.count = 0
 
-    def on(self, role: Any, name: str) -> None:
+    def on(self, what: Locator) -> None:
         self.count += 1
-        self.page.get_by_role(role, name=name, exact=True).first.click()
+        what.click()
 
     def enter(self) -> None:
         self.count += 1
@@ -48,7 +48,7 @@ def test_from_a_request_id_to_the_cause_of_a_failure_in_three_clicks(page: Page,
     run, request_id = failing(api)
     page.goto("/admin/")
     clicks = Clicks(page)
-    clicks.on("link", "Runs")
+    clicks.on(page.locator(f'a[href="{LIST}"]:visible').first)
     page.get_by_label("Search runs").fill(request_id)
     clicks.enter()
     expect(page).to_have_url(re.compile(f"{quote(run['id'])}/change/"))
@@ -92,7 +92,7 @@ def test_a_filter_is_typed_with_proposals(page: Page, api: Api) -> None:
     page.goto(LIST)
     page.get_by_text("By model", exact=True).click()
     assert page.locator('#proposed-model option[value="404"]').count() == 1
-    page.get_by_role("textbox", name="Model").fill("404")
+    page.get_by_role("combobox", name="Model").fill("404")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(r"model=404"))
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
