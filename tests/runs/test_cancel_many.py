@@ -9,9 +9,9 @@ from django.test.utils import CaptureQueriesContext
 from assistants.models import Thread
 from runs import queue
 from runs.models import Run, RunStatus
+from runs.story import run_event
 from runs.transitions import Ending, cancel_run, cancel_runs, end_run
 from streaming import journal
-from streaming.journal import Draft
 from streaming.models import EndedRun, Event
 from tests.conftest import ApiClient
 from tests.runs.conftest import ask
@@ -95,8 +95,8 @@ def test_as_many_statements_for_many_as_for_few(alice: ApiClient) -> None:
 
 def test_an_event_of_a_deleted_thread_is_left_out(alice: ApiClient) -> None:
     thread, run = ask(alice, "Hello")
-    drafts = {thread.pk: Draft("a", "{}", run.pk), "thread_gone": Draft("b", "{}")}
-    (entry,) = journal.append_to_each(drafts)
-    assert (entry.thread_id, entry.name, entry.run_id) == (thread.pk, "a", run.pk)
-    assert Event.objects.get(thread=thread, seq=entry.seq).name == "a"
+    draft = run_event(run, "in_progress")
+    (entry,) = journal.append_to_each({thread.pk: draft, "thread_gone": draft})
+    assert (entry.thread_id, entry.seq, entry.run_id) == (thread.pk, 3, run.pk)
+    assert Event.objects.get(thread=thread, seq=3).data == draft.data
     assert journal.append_to_each({}) == []
