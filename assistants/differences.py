@@ -188,7 +188,7 @@ def blocks(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[bool, int, 
 
 def mark(old: str, new: str) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
     """Both lines in pieces. Unmarked where they are too different, or too long, to be read as one line changed."""
-    olds, news = (re.findall(r"\w+|\s+|[^\w\s]", text) for text in (old, new))
+    olds, news = (re.findall(r"\w+(?:[.'’]\w+)*|\s+|[^\w\s]", text) for text in (old, new))
     whole = (Piece(old),), (Piece(new),)
     if len(olds) * len(news) > WORDS_COMPARED:
         return whole
