@@ -73,12 +73,9 @@ class ProjectAdmin(BoundedAdmin):
         return False  # it would take every thread and run along; that is not a click's work
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(
-                people_count=counted(Membership.objects.all()), key_count=counted(ApiKey.objects.usable(clock.now()))
-            )
+        projects: QuerySet[Any] = super().get_queryset(request)
+        return projects.annotate(
+            people_count=counted(Membership.objects.all()), key_count=counted(ApiKey.objects.usable(clock.now()))
         )
 
     @admin.display(description="Members")

@@ -15,7 +15,7 @@ from tests.e2e.admin.crawling import Crawl, all_views, kind_of
 from tests.e2e.chat.browsing import QUESTION, Api
 from tests.process import KumosProcess
 
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.any_database]
 
 COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
 """What may differ in the dark."""

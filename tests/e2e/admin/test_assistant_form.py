@@ -13,7 +13,7 @@ from playwright.sync_api import FrameLocator, Page, expect
 
 from tests.e2e.chat.browsing import Api
 
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.any_database]
 
 ADD = "/admin/assistants/assistant/add/"
 FRAME = "#trial-frame"

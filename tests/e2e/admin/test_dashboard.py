@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page, Request, expect
 from tests.e2e.chat.browsing import Api
 from tests.upstream import Upstream
 
-pytestmark = [pytest.mark.browser]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.any_database]
 
 LIVE = re.compile("/admin/dashboard/$")
 HIDE = """hidden => {

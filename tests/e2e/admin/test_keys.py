@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.process import KumosProcess
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.any_database]
 
 
 def secret_on(page: Page) -> str:

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.upstream import Upstream
 
-pytestmark = [pytest.mark.browser]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.any_database]
 
 KEY = "sk-of-acme-0123456789"
 

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from tests.e2e.chat.browsing import Api
 from tests.e2e.chat.drops import payload
 
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.any_database]
 
 LORE = "Dragons sleep at noon and hunt at dusk."
 

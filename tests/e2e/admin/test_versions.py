@@ -10,7 +10,7 @@ from playwright.sync_api import Dialog, Locator, Page, expect
 
 from tests.e2e.chat.browsing import Api
 
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.any_database]
 
 GOOD = "You search our documents.\nAnswer kindly, in three sentences.\nCite what you found."
 BROKEN = "You search our documents.\nAnswer rudely, in three sentences.\nCite what you found."
