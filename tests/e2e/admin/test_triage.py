@@ -44,15 +44,21 @@ def failing(api: Api, model: str = "400") -> tuple[Any, str]:
     return run, answer.headers["x-request-id"]
 
 
-def test_from_a_request_id_to_the_cause_of_a_failure_in_three_clicks(page: Page, api: Api) -> None:
+@pytest.mark.parametrize("begin", ["overview", "list"])
+def test_from_a_request_id_to_the_cause_of_a_failure_in_three_clicks(page: Page, api: Api, begin: str) -> None:
     run, request_id = failing(api)
     page.goto("/admin/")
     clicks = Clicks(page)
-    clicks.on(page.locator(f'a[href="{LIST}"]:visible').first)
-    page.get_by_label("Search runs").fill(request_id)
+    if begin == "overview":
+        page.get_by_label("Find a run").fill(request_id)
+    else:
+        clicks.on(page.get_by_text("All pages"))
+        clicks.on(page.locator(f'#content a[href="{LIST}"]').first)
+        page.get_by_label("Search runs").fill(request_id)
     clicks.enter()
     expect(page).to_have_url(re.compile(f"{quote(run['id'])}/change/"))
     expect(page.locator("#content")).to_contain_text(run["last_error"]["message"])
+    expect(page.get_by_text(run["last_error"]["message"]).first).to_be_visible()
     assert clicks.count <= 3
 
 
@@ -105,7 +111,7 @@ def test_lists_and_errors_fit_and_axe_finds_nothing(page: Page, api: Api, width:
     failing(api)
     page.set_viewport_size({"width": width, "height": 800})
     page.emulate_media(color_scheme=scheme)
-    for address in (LIST, f"{LIST}errors/", f"{LIST}all/retry/?status=failed", f"{LIST}?q=req_unknown"):
+    for address in ("/admin/", LIST, f"{LIST}errors/", f"{LIST}all/retry/?status=failed", f"{LIST}?q=req_unknown"):
         page.goto(address)
         expect(page.locator("#content h1, #content h2").first).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), address
