@@ -13,6 +13,8 @@ from playwright.sync_api import Locator, Page, expect
 from tests.e2e.chat.browsing import Api
 from tests.process import KumosProcess
 
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.any_database]
+
 LIST = "/admin/runs/run/"
 
 
