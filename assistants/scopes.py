@@ -79,7 +79,9 @@ def allows(scopes: Collection[str], wanted: str) -> bool:
 
 
 def in_words(scopes: Collection[str]) -> str:
-    """For a list: "Everything", "Read only", or the scopes by their names."""
+    """For a list: "Everything", "Read only", a scope or two by their names, or how many of all."""
     if not scopes:
         return "Everything"
-    return "Read only" if set(scopes) == set(READING) else ", ".join(sorted(scopes))
+    if set(scopes) == set(READING):
+        return "Read only"
+    return ", ".join(sorted(scopes)) if len(scopes) < 3 else f"{len(scopes)} of {len(Scope)} scopes"

@@ -25,7 +25,7 @@ from . import audit
 from .credentials import revoke_all, state_badges, state_of
 from .key_form import GRACES, KeyForm, RotateForm, expiry_of_next
 from .lists import BoundedAdmin, ProjectFilter
-from .markup import ago, page_of
+from .markup import ago, moment, page_of, titled
 
 
 class OfProject(ProjectFilter):
@@ -51,14 +51,14 @@ class StateFilter(admin.SimpleListFilter):
         return [("usable", "Usable"), ("soon", "Expires soon"), ("over", "Revoked or expired")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        moment = clock.now()
+        now = clock.now()
         match self.value():
             case "usable":
-                return queryset.filter(usable_at(moment))
+                return queryset.filter(usable_at(now))
             case "soon":
-                return queryset.filter(usable_at(moment), expires_at__lte=moment + keys.EXPIRES_SOON)
+                return queryset.filter(usable_at(now), expires_at__lte=now + keys.EXPIRES_SOON)
             case "over":
-                return queryset.exclude(usable_at(moment))
+                return queryset.exclude(usable_at(now))
         return queryset
 
 
@@ -66,7 +66,7 @@ class StateFilter(admin.SimpleListFilter):
 class ApiKeyAdmin(BoundedAdmin):
     empty_hint = "Programs show a key with every request. It belongs to one project, and its secret is shown once."
     form = KeyForm
-    list_display = ("name", "shown_prefix", "project", "may", "state", "last_used", "created_at", "expires_at")
+    list_display = ("called", "project", "may", "state", "last_used", "expires")
     list_filter = (StateFilter, OfProject)
     list_select_related = ("project",)
     search_fields = ("name", "prefix__startswith", "id__exact")
@@ -85,28 +85,25 @@ class ApiKeyAdmin(BoundedAdmin):
         if obj is None:
             return ("project", "name", "access", "scopes", "expires_at", "budget")
         if not self.has_change_permission(request, obj):
-            return (
-                "name",
-                "project",
-                "shown_prefix",
-                "state",
-                "may",
-                "last_used",
-                "created_at",
-                "expires_at",
-                "budget",
-            )
-        told = ("name", "project", "shown_prefix", "state", "last_used", "created_at")
-        return (*told, "access", "scopes", "expires_at", "budget")
+            return (*self.told, "all_scopes", "expires_at", "budget")
+        return (*self.told, "access", "scopes", "expires_at", "budget")
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
-        return () if obj is None else ("project", "shown_prefix", "state", "may", "last_used", "created_at")
+        return () if obj is None else ("project", "shown_prefix", "state", "all_scopes", "last_used", "created_at")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # a revoked key stays, so that it can still be told whose it was
 
     def has_rotate_permission(self, request: HttpRequest) -> bool:
         return self.has_change_permission(request) and self.has_add_permission(request)
+
+    @admin.display(description="Name")
+    def called(self, key: ApiKey) -> str:
+        return titled(key.name, self.shown_prefix(key))
+
+    @admin.display(description="Expires")
+    def expires(self, key: ApiKey) -> str:
+        return moment(key.expires_at)
 
     @admin.display(description="Key")
     def shown_prefix(self, key: ApiKey) -> str:
@@ -115,6 +112,10 @@ class ApiKeyAdmin(BoundedAdmin):
     @admin.display(description="State")
     def state(self, key: ApiKey) -> str:
         return state_badges(key)
+
+    @admin.display(description="Scopes")
+    def all_scopes(self, key: ApiKey) -> str:
+        return ", ".join(sorted(key.scopes)) or "Everything"
 
     @admin.display(description="May do")
     def may(self, key: ApiKey) -> str:
@@ -155,7 +156,7 @@ class ApiKeyAdmin(BoundedAdmin):
             "title": "The key is made",
             "key": key,
             "secret": secret,
-            "may": in_words(key.scopes),
+            "may": ", ".join(sorted(key.scopes)) or "everything",
             "old": old,
             "opts": self.opts,
         }
@@ -194,7 +195,7 @@ class ApiKeyAdmin(BoundedAdmin):
         except keys.NotUsable:
             return self.refuse(request, key)
         self.log_addition(request, made, audit.made(f"Made in place of {key}.", made))
-        self.log_change(request, key, audit.told(f"Replaced by {made}; works on {words}.", was, key))
+        self.log_change(request, key, audit.told(f"Replaced by {made}; it works on {words}.", was, key))
         return self.issued(request, made, secret, old=key)
 
     def refuse(self, request: HttpRequest, key: ApiKey) -> HttpResponse:

@@ -24,7 +24,7 @@ ACCESS = (
     (CHOSEN, "Only what is ticked"),
 )
 GRACES = {
-    "0": (timedelta(), "not at all: it stops now"),
+    "0": (timedelta(), "no longer: it stops at once"),
     "3600": (timedelta(hours=1), "for an hour"),
     "86400": (timedelta(hours=24), "for 24 hours"),
     "604800": (timedelta(days=7), "for 7 days"),

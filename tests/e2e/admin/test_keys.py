@@ -41,7 +41,7 @@ def test_a_key_is_limited_made_and_rotated(page: Page, server: KumosProcess) -> 
 
     page.get_by_role("link", name="I have copied it").click()
     page.get_by_role("link", name="Rotate").click()
-    page.get_by_label("not at all").check()
+    page.get_by_label("no longer").check()
     page.get_by_role("button", name="Make the new key").click()
     new = secret_on(page)
     assert (status(server, old, "/assistants"), status(server, new, "/assistants")) == (401, 200)
