@@ -40,7 +40,7 @@ def work_of(run_ids: Sequence[str], readable: bool) -> Work:
                 for index, (file_id, text) in enumerate(found_by(calls) if readable else ()):
                     passages[run_id, number, index] = (file_id, text)
             else:
-                cards[details["message_creation"]["message_id"]] = waiting
+                cards[details.get("message_creation", {}).get("message_id", "")] = waiting
                 waiting = []
     return Work(cards, passages)
 

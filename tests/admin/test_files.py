@@ -145,7 +145,7 @@ def test_an_image_is_shown_and_what_only_claims_to_be_one_is_not(root: Client, d
     answer = root.get(addresses[real])
     assert answer.headers["Content-Type"] == "image/png"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    answer.close()
+    assert b"".join(answer.streaming_content) == PNG  # type: ignore[attr-defined]
     assert addresses[real] in page(root, real)
     assert root.get(addresses[claimed]).status_code == 404
     assert addresses[claimed] not in page(root, claimed)

@@ -81,7 +81,7 @@ def scans_and_sorts(sql: str) -> tuple[list[str], list[str]]:
 
 
 BY_INDEX = re.compile(
-    r'WHERE .*"(id|memberships|user_id)" (=|IN)|"runs_usagerecord"."run_id" IN'
+    r'WHERE .*"(id|memberships|user_id)" (=|IN)|"(runs_usagerecord"."run|assistants_threadtext"."thread)_id" IN'
     r'|WHERE "runs_usagerecord"."ended_at" >=|^SELECT MAX\("\w+"."id"\)'
 )
 """What is bounded by what it asks for: ids, the newest, a time (what was used in a day is all looked at)."""

@@ -198,9 +198,9 @@ def found(client: Client, store: VectorStore, **asked: str) -> str:
     return answer.content.decode()
 
 
-def scores(shown: str) -> list[tuple[str, str, str]]:
+def scores(shown: str) -> list[tuple[float, float, float]]:
     """(final, text, name) of each passage, in their order."""
-    values = re.findall(r"<dd><meter[^>]*></meter> <strong>([\d.]+)</strong>", shown)
+    values = [float(value) for value in re.findall(r"<dd><meter[^>]*></meter> <strong>([\d.]+)</strong>", shown)]
     return list(zip(values[::3], values[1::3], values[2::3], strict=True))
 
 
@@ -210,7 +210,7 @@ def test_both_rankers_say_their_scores(root: Client, store: VectorStore) -> None
     shown = found(root, store, q="red kite")
     assert shown.find("long tail") < shown.find("Nothing of that sort")
     # The first holds both words and weighs most; the second is named by one of two words, at half its weight.
-    assert scores(shown) == [("1", "1", "0"), ("0.25", "0", "0.25")]
+    assert scores(shown) == [(1.0, 1.0, 0.0), (0.25, 0.0, 0.25)]
     assert "100% of the words × 1.00" in shown
 
 
