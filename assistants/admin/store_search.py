@@ -121,15 +121,17 @@ def search_context(request: HttpRequest, store: VectorStore) -> dict[str, Any]:
 def wanted_of(asked: dict[str, str]) -> dict[str, Any]:
     """The form as a request of the API, judged by the API's own serializer (contract 5.5)."""
     body: dict[str, Any] = {"query": asked["q"]}
-    try:
-        if asked["filters"].strip():
+    if asked["filters"].strip():
+        try:
             body["filters"] = orjson.loads(asked["filters"])
+        except orjson.JSONDecodeError as error:
+            place = f"line {error.lineno}, column {error.colno}"
+            raise ApiError(f"The filters are not JSON: {error.msg} at {place}.") from None
+    try:
         if asked["limit"].strip():
             body["max_num_results"] = int(asked["limit"])
         if asked["threshold"].strip():
-            body["ranking_options"] = {"score_threshold": float(asked["threshold"])}
-    except orjson.JSONDecodeError as error:
-        raise ApiError(f"The filters are not JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from None
+            body["ranking_options"] = {"score_threshold": orjson.loads(asked["threshold"])}  # JSON has no NaN
     except ValueError:
         raise ApiError("The number of results and the threshold must be numbers.") from None
     return dict(SearchInput().run_validation(body))

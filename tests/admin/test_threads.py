@@ -223,8 +223,8 @@ def test_who_may_not_read_content_sees_who_spoke_and_not_what(staff: Callable[..
         client.get(markup.list_of(Message), {"q": talk.thread.pk}).content.decode(),
         client.get(markup.list_of(Thread)).content.decode(),
     ]
-    for text in ("Who?", "The dragon.", "passage &lt;", "&lt;script&gt;alert(1)&lt;/script&gt;", "Harbour dues"):
-        assert not any(text in one.replace(f"Searcher {SHOWN}", "") for one in pages), text
+    for text in ("Who?", "The dragon.", "passage &lt;", "Harbour dues"):
+        assert not any(text in one for one in pages), text
     assert content.HIDDEN in shown
     assert "Function roar" in shown
     assert "north" in shown

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.admin.utils import quote
 from django.core.files.base import ContentFile
 from django.test import Client
 from django.urls import reverse
@@ -37,7 +38,7 @@ def put(store: VectorStore, name: str, *passages: str, status: str = "completed"
 
 
 def address(name: str, *ids: str) -> str:
-    return reverse(f"admin:assistants_vectorstore_{name}", args=ids)
+    return reverse(f"admin:assistants_vectorstore_{name}", args=[quote(id) for id in ids])
 
 
 def page(client: Client, store: VectorStore, **query: str) -> str:
