@@ -24,6 +24,16 @@ AT_ONCE = "document.getAnimations().forEach((animation) => animation.finish())"
 TOO_WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
   [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > innerWidth)
     .slice(0, 5).map((one) => one.outerHTML.slice(0, 120))"""
+NOT_LINKED = {
+    # What the server alone writes, cannot be added.
+    *(f"{name}_add" for name in ("admin_logentry", "assistants_message", "assistants_share", "assistants_thread")),
+    *(f"{name}_add" for name in ("runs_run", "runs_worker", "streaming_event")),
+    # What scripts and forms ask for.
+    *(f"assistants_assistant_{name}" for name in ("check", "models", "roll_back", "tokens", "upload", "uploads")),
+    *(f"assistants_assistant_trial{name}" for name in ("", "_end", "_join")),
+    # Nobody has changed anything here yet, no picture was sent, and this operator came without a password.
+    *("admin_logentry_change", "assistants_file_image", "auth_user_password_change", "password_change"),
+}
 FILLING = """
 from django.contrib.auth.models import Group, User
 from assistants.models import ApiKey, Project
@@ -73,8 +83,8 @@ def crawl(server: KumosProcess, operator: StorageState, seeds: list[str]) -> Cra
 def test_links_lead_to_every_page_and_none_leads_nowhere(crawl: Crawl) -> None:
     assert not crawl.faults, "\n".join(crawl.faults)
     reached = crawl.others | set(crawl.pages)
-    missed = {name for name in all_views() if name not in reached and kind_of(name) not in reached}
-    assert missed == set()
+    missed = {name for name in all_views() - NOT_LINKED if name not in reached and kind_of(name) not in reached}
+    assert not missed, " ".join(sorted(missed))
 
 
 def violations(page: Page, options: dict[str, Any] | None = None) -> list[str]:
