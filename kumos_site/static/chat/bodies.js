@@ -25,7 +25,7 @@ class Body {
     if (!this.blocks.has(title)) {
       const bounded = new Bounded({ label: title, ...options });
       this.blocks.set(title, bounded);
-      this.element.append(element("h4", {}, title), bounded.element);
+      this.element.append(element("p", { className: "card-label" }, title), bounded.element);
     }
     this.blocks.get(title).update(text);
     return this.blocks.get(title);
@@ -85,7 +85,7 @@ export class CodeBody extends Body {
         this.whole = true;
         this.update(this.call, this.step);
       });
-      this.element.append(element("h4", {}, "Code"), element("div", { className: "prose" }, this.view.dom), this.rest);
+      this.element.append(element("p", { className: "card-label" }, "Code"), element("div", { className: "prose" }, this.view.dom), this.rest);
     }
     this.rest.hidden = text.length === input.length;
   }

@@ -51,7 +51,7 @@ export class Card {
   fail(message) {
     if (!this.error) {
       this.error = new Bounded({ label: "Error" });
-      this.inner.insertBefore(element("div", { className: "card-error" }, element("h4", {}, "Error"), this.error.element), this.body.element.nextSibling);
+      this.inner.insertBefore(element("div", { className: "card-error" }, element("p", { className: "card-label" }, "Error"), this.error.element), this.body.element.nextSibling);
     }
     this.error.update(message);
   }

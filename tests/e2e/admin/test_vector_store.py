@@ -21,7 +21,7 @@ def test_a_store_is_made_filled_and_asked(page: Page) -> None:
     page.get_by_label("Files to upload").set_input_files(
         [payload("lore.txt", LORE.encode()), payload("broken.pdf", b"%PDF-1.7 broken")]
     )
-    page.get_by_role("button", name="Upload").click()
+    page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.locator(".kumos-upload-completed")).to_have_count(2)
     rows = page.locator("#store-files tbody tr")
     expect(rows.filter(has_text="lore.txt").locator(".kumos-completed")).to_be_visible()
@@ -62,5 +62,5 @@ def test_without_its_script_the_form_is_an_ordinary_one(page: Page, api: Api, ex
     page.route("**/uploads.*", lambda route: route.abort())
     page.goto(f"/admin/assistants/vectorstore/{store}/change/")
     page.get_by_label("Files to upload").set_input_files([payload("lore.txt", LORE.encode())])
-    page.get_by_role("button", name="Upload").click()
+    page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.locator(".messagelist")).to_contain_text("1 file uploaded")

@@ -25,15 +25,17 @@ def api(server: KumosProcess) -> Iterator[Api]:
 
 
 @pytest.fixture(scope="package")
-def person(browser: Browser, server: KumosProcess) -> StorageState:
+def person(browser: Browser, server: KumosProcess, came: dict[str, StorageState]) -> StorageState:
     """Cookies of somebody who came through the one-time link."""
+    if server.url in came:
+        return came[server.url]
     context = browser.new_context()
     page = context.new_page()
     page.goto(server.login_url, timeout=PATIENCE)
     expect(page).to_have_url(re.compile("/chat/"))
-    state = context.storage_state()
+    came[server.url] = context.storage_state()
     context.close()
-    return state
+    return came[server.url]
 
 
 @pytest.fixture(scope="package")

@@ -143,7 +143,9 @@ def test_axe_finds_nothing_in_what_opens_over_the_page(page: Page, api: Api, pla
     examine(page)
     page.keyboard.press("Escape")
     page.set_viewport_size({"width": 1440, "height": 900})
+    page.get_by_label("Search threads").fill("")
     row = page.locator(f'#threads a[href$="{thread}"]')
+    expect(row).to_be_visible()
     row.focus()
     page.keyboard.press("Delete")
     expect(page.get_by_role("alertdialog", name="Delete this thread?")).to_be_visible()
@@ -157,7 +159,7 @@ def test_axe_finds_nothing_in_what_opens_over_the_page(page: Page, api: Api, pla
 
 
 def test_axe_finds_nothing_on_a_shared_page(page: Page, api: Api, searcher: str, excused: list[str]) -> None:
-    excused.append("401")
+    excused += ["401", "net::ERR_"]  # a link that is revoked cuts its readers off
     thread = api.post("/threads", {"metadata": {"title": "All there is"}})["id"]
     api.recorded(thread, api.ask(thread, searcher, f"!fast {QUESTION}"))
     share = api.post(f"/threads/{thread}/shares", {})
