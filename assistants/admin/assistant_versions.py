@@ -232,5 +232,7 @@ def comparison(older: AssistantVersion, newer: AssistantVersion) -> Comparison:
 
 
 def masked_body(body: Mapping[str, Any]) -> dict[str, Any]:
-    """As it may be shown. Instructions and the like are read as they are, even where they happen to be JSON."""
-    return {name: value if isinstance(value, str) else masked(value) for name, value in body.items()}
+    """As it may be shown. Instructions and the like are read as they are, even where they happen to be JSON. In the
+    order of a file: PostgreSQL has one of its own."""
+    shown = {name: body[name] for name in versions.FIELDS if name in body}
+    return {name: value if isinstance(value, str) else masked(value) for name, value in shown.items()}

@@ -74,9 +74,10 @@ class ProjectAdmin(BoundedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         projects: QuerySet[Any] = super().get_queryset(request)
-        return projects.annotate(
+        counts: QuerySet[Any] = projects.annotate(
             people_count=counted(Membership.objects.all()), key_count=counted(ApiKey.objects.usable(clock.now()))
         )
+        return counts
 
     @admin.display(description="Members")
     def people(self, project: Any) -> int:

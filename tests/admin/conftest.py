@@ -32,7 +32,7 @@ def staff(db: None) -> Callable[..., Client]:
     """Makes a client of a staff member with the named permissions, such as "view_run"."""
 
     def make(*codenames: str) -> Client:
-        user = User.objects.create_user(f"staff-{'-'.join(codenames)}", is_staff=True)
+        user = User.objects.create_user(f"staff-{'-'.join(codenames)}"[:150], is_staff=True)
         user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
         client = Client()
         client.force_login(user)

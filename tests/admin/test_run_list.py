@@ -199,7 +199,7 @@ SEARCHES: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="EXPLAIN QUERY PLAN is SQLite's")
+@pytest.mark.any_database  # EXPLAIN QUERY PLAN is SQLite's
 @pytest.mark.parametrize(("query", "uses"), SEARCHES, ids=[query for query, _ in SEARCHES])
 def test_every_search_goes_through_an_index(root: Client, dragons: Project, query: str, uses: str) -> None:
     ended(dragons)
