@@ -58,10 +58,13 @@ def test_a_hidden_page_asks_for_nothing_and_catches_up(page: Page, api: Api, ups
       window.opened = 0;
       const Stock = window.EventSource;
       window.EventSource = class extends Stock { constructor(...args) { super(...args); window.opened += 1; } };
+      const { close } = Stock.prototype;
+      Stock.prototype.close = function () { window.shut = true; close.call(this); };
       Object.defineProperty(document, "hidden", { configurable: true, get: () => window.away });
       window.away = true;
       document.dispatchEvent(new Event("visibilitychange"));
     }""")
+    page.wait_for_function("() => window.shut")
     upstream.release(3)
     api.recorded(thread, run)  # to its end
     assert badge.text_content() == "in progress"
