@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
@@ -124,17 +125,25 @@ def test_sqlite_on_a_network_disk(tmp_path: Path, mount: str, kind: str) -> None
     assert stores.network_disk(Path("/usr/kumos.sqlite3")) == ""
 
 
-def test_what_is_wrong_with_sqlite_is_named(transactional_db: None, tmp_path: Path) -> None:
+@pytest.fixture
+def own_sqlite(db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseDatabaseWrapper]:
+    """A database of this test alone: SQLite changes its journal's mode only while nobody else has it open."""
     if connection.vendor != "sqlite":
         pytest.skip("of SQLite")
+    own = connection.copy()
+    own.settings_dict["NAME"] = str(tmp_path / "kumos.sqlite3")
+    monkeypatch.setattr(stores, "connection", own)
+    yield own
+    own.close()
+
+
+def test_what_is_wrong_with_sqlite_is_named(own_sqlite: BaseDatabaseWrapper) -> None:
     assert found(stores.sqlite) == {"database": OK}
-    with connection.cursor() as cursor:
+    with own_sqlite.cursor() as cursor:
         cursor.execute("PRAGMA journal_mode=DELETE")
-        try:
-            assert found(stores.sqlite) == {"sqlite.journal": WARNING}
-        finally:
-            cursor.execute("PRAGMA journal_mode=WAL")
-    stores.MOUNTS.write_text(f"server:/ {Path(connection.settings_dict['NAME']).parent} nfs4 rw 0 0\n")
+        assert found(stores.sqlite) == {"sqlite.journal": WARNING}
+        cursor.execute("PRAGMA journal_mode=WAL")
+    stores.MOUNTS.write_text(f"server:/ {Path(own_sqlite.settings_dict['NAME']).parent} nfs4 rw 0 0\n")
     assert found(stores.sqlite) == {"sqlite.network": BROKEN}
 
 
