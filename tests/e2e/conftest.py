@@ -21,3 +21,15 @@ def came() -> dict[str, StorageState]:
     """Who came through a server's one-time link, by the server's address: it works once, and a package that a worker
     leaves and comes back to is set up twice."""
     return {}
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser complained about: script errors, console errors (CSP violations are such), foreign requests."""
+    return []
+
+
+@pytest.fixture
+def excused() -> list[str]:
+    """Parts of complaints that a test brings about, and that no moment is too late for."""
+    return []

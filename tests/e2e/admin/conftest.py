@@ -7,13 +7,12 @@ name may be the mode (`400`, `gated:20`, `tool:f:{}`: tests/upstream.py).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, StorageState, expect
+from playwright.sync_api import Browser, Page, StorageState
 
-from tests.e2e.chat.browsing import PATIENCE, Api, chromium, watched_page
+from tests.e2e.chat.browsing import Api, arrived, chromium, watched_page
 from tests.process import KumosProcess
 from tests.upstream import Upstream
 
@@ -46,26 +45,7 @@ def api(server: KumosProcess) -> Iterator[Api]:
 
 @pytest.fixture(scope="package")
 def operator(browser: Browser, server: KumosProcess) -> StorageState:
-    """Cookies of the superuser, who came through the one-time link."""
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(server.login_url, timeout=PATIENCE)
-    expect(page).to_have_url(re.compile("/chat/"))
-    state = context.storage_state()
-    context.close()
-    return state
-
-
-@pytest.fixture
-def complaints() -> list[str]:
-    """What the browser complained about: script errors, console errors (CSP violations are such), foreign requests."""
-    return []
-
-
-@pytest.fixture
-def excused() -> list[str]:
-    """Parts of complaints that a test brings about, and that no moment is too late for."""
-    return []
+    return arrived(browser, server)
 
 
 @pytest.fixture

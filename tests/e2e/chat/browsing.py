@@ -58,6 +58,17 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+def arrived(browser: Browser, server: KumosProcess) -> StorageState:
+    """Cookies of somebody who came through the one-time link, which works once: the superuser of that server."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(server.login_url, timeout=PATIENCE)
+    expect(page).to_have_url(re.compile("/chat/"))
+    state = context.storage_state()
+    context.close()
+    return state
+
+
 def watched_page(browser: Browser, server: KumosProcess, person: StorageState, complaints: list[str]) -> Iterator[Page]:
     """A page of `person`; what the browser complains of is added to `complaints`."""
     context = browser.new_context(storage_state=person, viewport={"width": 1280, "height": 820}, base_url=server.url)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, StorageState, expect
+from playwright.sync_api import Browser, Page, StorageState
 
-from tests.e2e.chat.browsing import PATIENCE, Api, chromium, watched_page
+from tests.e2e.chat.browsing import Api, arrived, chromium, watched_page
 from tests.process import KumosProcess
 
 
@@ -26,15 +25,8 @@ def api(server: KumosProcess) -> Iterator[Api]:
 
 @pytest.fixture(scope="package")
 def person(browser: Browser, server: KumosProcess, came: dict[str, StorageState]) -> StorageState:
-    """Cookies of somebody who came through the one-time link."""
-    if server.url in came:
-        return came[server.url]
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(server.login_url, timeout=PATIENCE)
-    expect(page).to_have_url(re.compile("/chat/"))
-    came[server.url] = context.storage_state()
-    context.close()
+    if server.url not in came:
+        came[server.url] = arrived(browser, server)
     return came[server.url]
 
 
@@ -46,18 +38,6 @@ def searcher(api: Api) -> str:
 @pytest.fixture(scope="package")
 def plain(api: Api) -> str:
     return api.assistant("Test Plain")
-
-
-@pytest.fixture
-def complaints() -> list[str]:
-    """What the browser complained about: script errors, console errors (CSP violations are such), foreign requests."""
-    return []
-
-
-@pytest.fixture
-def excused() -> list[str]:
-    """Parts of complaints that a test brings about, and that no moment is too late for."""
-    return []
 
 
 @pytest.fixture
