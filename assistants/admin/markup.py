@@ -15,6 +15,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
+from assistants import clock
+
 JSON_SHOWN = 100_000
 """Characters of one JSON value a page shows."""
 
@@ -78,7 +80,10 @@ def moment(value: datetime | None) -> str:
 
 
 def ago(value: datetime | None) -> str:
-    return "never" if value is None else f"{timesince(value, depth=1)} ago"
+    """ "3 hours ago", "just now", "never"."""
+    if value is None:
+        return "never"
+    return "just now" if clock.now() - value < timedelta(minutes=1) else f"{timesince(value, depth=1)} ago"
 
 
 def duration(span: timedelta | None) -> str:
