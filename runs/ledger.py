@@ -30,12 +30,12 @@ def enter(run: Run, moment: datetime) -> None:
         used.get("prompt_token_details", {}).get("cached_tokens", 0),
         used.get("completion_tokens", 0),
     )
-    cost = None
+    model = providers.meant(run.model, run.project_id)
+    later = False
     try:
-        model = providers.meant(run.model, run.project_id)
         cost = prices.cost_of(model, *tokens, read=False)
     except prices.NotRead:  # the writer does not wait for it, nor does the database
-        transaction.on_commit(partial(_later.submit, _price, run.pk, model, tokens), robust=True)
+        cost, later = None, True
     UsageRecord.objects.create(
         run_id=run.pk,
         project_id=run.project_id,
@@ -50,6 +50,8 @@ def enter(run: Run, moment: datetime) -> None:
         completion_tokens=tokens[2],
         cost=cost,
     )
+    if later:
+        transaction.on_commit(partial(_later.submit, _price, run.pk, model, tokens), robust=True)
 
 
 def _price(run_id: str, model: str, tokens: tuple[int, int, int]) -> None:

@@ -137,6 +137,7 @@ def own_sqlite(db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     own.close()
 
 
+@pytest.mark.own_database
 def test_what_is_wrong_with_sqlite_is_named(own_sqlite: BaseDatabaseWrapper) -> None:
     assert found(stores.sqlite) == {"database": OK}
     with own_sqlite.cursor() as cursor:

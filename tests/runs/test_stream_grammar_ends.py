@@ -279,7 +279,7 @@ def taken_over(talk: Conversation, asked: tuple[str, dict[str, object]], when: C
         await when()
         talk.executor.stop(Stop.LOST)
         await working
-        await Run.objects.filter(pk=talk.run_id).aupdate(lease_until=now() - timedelta(seconds=1))
+        await talk.lease_runs_out()
         await (await talk.claim("worker_b"))
         await reading
 

@@ -8,14 +8,12 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assistants.clock import now
 from runs.executor import Stop
 from runs.models import Run
 from streaming.models import Event
@@ -81,7 +79,7 @@ async def interfered(talk: Conversation, asked: tuple[str, dict[str, Any]], plan
         await working
         run = await Run.objects.aget(pk=talk.run_id)
         if run.status == "in_progress":
-            await Run.objects.filter(pk=run.pk).aupdate(lease_until=now() - timedelta(seconds=1))
+            await talk.lease_runs_out()
             continue
         await reading
         if run.status != "requires_action":

@@ -11,11 +11,13 @@ import asyncio
 import json
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import Any, Self
 
 from django.db import connections, transaction
 from django.test import AsyncClient
 
+from assistants.clock import now
 from runs import queue
 from runs.completers.openai_compatible import close_client
 from runs.executor import Executor
@@ -219,6 +221,11 @@ class Conversation:
         assert run is not None
         self.executor = Executor(run, self.writer)
         return asyncio.create_task(self.executor.execute())
+
+    async def lease_runs_out(self) -> None:
+        """Behind what a dead worker had already given to the writer: each of its writes holds the lease once more."""
+        held = Run.objects.filter(pk=self.run_id)
+        await self.writer.run(lambda: held.update(lease_until=now() - timedelta(seconds=1)))
 
     async def until(self, name: str, count: int = 1) -> None:
         """Until `count` events of that name are in the run's log."""
