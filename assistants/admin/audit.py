@@ -35,7 +35,7 @@ TEXT_KEPT = 300
 DIFFERENCE_KEPT = 4000
 COMPARED = 50_000
 """Characters of a text that is compared line by line; of a longer one only the length is kept."""
-WITHHELD = ("digest", "sealed")
+WITHHELD = ("digest", "sealed", "password")
 """What is a secret, or leads to one, though KUMOS_MASKED_FIELDS may not say so."""
 COMMAND = "manage.py"
 """Who changed what a command changed: a user nobody can log in as."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.http import require_POST
@@ -17,6 +18,7 @@ from django.views.decorators.http import require_POST
 from assistants import trials, versions
 from assistants.models import Assistant, Membership, Project
 
+from . import audit
 from .workbench import View, for_writers, refused
 
 if TYPE_CHECKING:
@@ -83,7 +85,10 @@ def join(page: AssistantAdmin, request: HttpRequest) -> HttpResponse:
     project = Project.objects.filter(pk=request.POST.get("project", "")).first()
     if project is None:
         return refused("There is no such project any more.", 404)
-    membership, added = Membership.objects.get_or_create(project=project, user_id=request.user.pk or 0)
-    if added:
-        page.log_addition(request, membership, [{"added": {}}])
+    with transaction.atomic():
+        membership, added = Membership.objects.get_or_create(project=project, user_id=request.user.pk or 0)
+        if added:  # a membership has no page to see entries of: it stands with the project, as its page enters it
+            (part,) = audit.made(f"Member “{request.user}” added, from “Try it”.", membership)
+            about = {"name": "member", "object": str(membership)}
+            page.log_change(request, project, [{**part, "added": about}])
     return JsonResponse({"project": project.pk})

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.test import Client
 
@@ -104,6 +105,47 @@ def test_secrets_are_never_entered(root: Client, dragons: Project) -> None:
     store = VectorStore.objects.create(project=dragons, metadata={"api_key": "hunter2"})
     root.post(page_of(VectorStore, store.pk).replace("/change/", "/delete/"), {"post": "yes"})
     assert "hunter2" not in LogEntry.objects.get(object_id=store.pk).change_message
+
+
+@pytest.mark.parametrize("names", [["iban"], []])
+def test_a_password_is_never_entered_whatever_else_is_masked(root: Client, settings: Any, names: list[str]) -> None:
+    settings.KUMOS_MASKED_FIELDS = names
+    ada = User.objects.create_user("ada", password="first password")
+    first = ada.password
+    address = page_of(User, ada.pk).replace("/change/", "/password/")
+    password = {"password1": "second password", "password2": "second password"}
+    assert root.post(address, {"usable_password": "true", "set-password": "1", **password}).status_code == 302
+    ada.refresh_from_db()
+    assert ada.check_password("second password")
+    message = LogEntry.objects.get(object_id=str(ada.pk)).change_message
+    assert changes(ada)["password"] == (MASK, f"{MASK} (another)")
+    for secret in ("second password", first, ada.password, ada.password.rpartition("$")[2]):
+        assert secret not in message
+
+
+def test_a_superuser_sees_entries_of_what_has_no_page(
+    root: Client, staff: Callable[..., Client], dragons: Project
+) -> None:
+    """Of memberships, as a release before this one entered them, and of tables that are gone."""
+    user = User.objects.get(username="root")
+    membership = Membership.objects.create(project=dragons, user=user)
+    audit.entry(membership, 1, "Joined.", user.pk).save()
+    gone = audit.entry(dragons, 2, "Of a table that is gone.", user.pk)
+    gone.content_type = ContentType.objects.create(app_label="assistants", model="formertable")
+    gone.save()
+    page = root.get(LOG).content.decode()
+    for words in ("Joined.", "Of a table that is gone."):
+        assert words in page
+        assert words not in staff("view_logentry", "view_project").get(LOG).content.decode()
+        User.objects.filter(username__startswith="staff").delete()
+    assert f"kind={membership_kind(membership)}" in page
+    assert "Joined." in root.get(f"{LOG}?kind={membership_kind(membership)}").content.decode()
+    for entry in LogEntry.objects.all():
+        assert root.get(page_of(LogEntry, entry.pk)).status_code == 200
+
+
+def membership_kind(membership: Membership) -> int:
+    return ContentType.objects.get_for_model(membership).pk
 
 
 def test_nothing_that_people_wrote_is_entered(dragons: Project) -> None:

@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from assistants import clock, trials
+from assistants.admin import audit
 from assistants.models import ApiKey, Assistant, Membership, Project, Thread, VectorStore
 from assistants.models.assistant import AssistantVersion
 
@@ -149,7 +150,15 @@ def test_whoever_is_no_member_may_join_if_allowed(root: Client, staff: Callable[
     assert root.post(f"{BASE}/trial/join/", {"project": dragons.pk}).status_code == 200
     assert root.post(f"{BASE}/trial/join/", {"project": dragons.pk}).status_code == 200
     assert tried(root, dragons)["trial"]
-    assert LogEntry.objects.count() == 1
+    entry = LogEntry.objects.get()
+    (part,) = audit.parts_of(entry)
+    assert part.words == "Member “root” added, from “Try it”."
+    me = str(User.objects.get(username="root").pk)
+    assert {change.label: (change.old, change.new) for change in part.changes}["user"] == ("", me)
+    for auditor in (root, staff("view_logentry", "view_project")):
+        assert part.words.rstrip(".") in auditor.get("/admin/admin/logentry/").content.decode()
+        history = auditor.get(f"/admin/assistants/project/{dragons.pk}/history/").content.decode()
+        assert part.words in history
     writer = staff("add_assistant")
     assert attempt(writer, dragons).json()["join"]["may"] is False
     assert writer.post(f"{BASE}/trial/join/", {"project": dragons.pk}).status_code == 403
