@@ -1,7 +1,8 @@
 """Users and groups in the admin: Django's pages, in the audit log, and without a way up.
 
 Whoever manages users gives nobody more than he has himself: the superuser flag and single permissions are for
-superusers, groups only those whose permissions he has, and of a user who may more than he does he changes nothing.
+superusers, groups only those whose permissions he has, and of a user or a group that may more than he does he changes
+nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from django.contrib import admin
 from django.contrib.admin import ActionLocation
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from assistants.admin.audit import Audited
@@ -25,11 +27,21 @@ HINT = (
 )
 
 
+def permissions_of(user: Any) -> set[str]:
+    """What `user` may, also while he is inactive: Django says "nothing" then, and he would have it once activated."""
+    granted = Permission.objects.filter(Q(user=user) | Q(group__user=user))
+    return named(granted).union(user.get_all_permissions())
+
+
+def named(permissions: QuerySet[Permission]) -> set[str]:
+    return {f"{app}.{codename}" for app, codename in permissions.values_list("content_type__app_label", "codename")}
+
+
 def may_more(user: Any, than: Any) -> bool:
     """Whether `user` may do something that the other may not."""
     if than.is_superuser:
         return False
-    return user.is_superuser or bool(user.get_all_permissions() - than.get_all_permissions())
+    return user.is_superuser or bool(permissions_of(user) - than.get_all_permissions())
 
 
 if TYPE_CHECKING:
@@ -66,22 +78,32 @@ class PersonAdmin(Audited, StockUserAdmin):
         if field is not None and db_field.name == "groups":
             field.help_text = HINT
             if not request.user.is_superuser:
-                mine = request.user.get_all_permissions()
-                allowed = [group.pk for group in Group.objects.all() if within(group, mine)]
+                allowed = [group.pk for group in Group.objects.all() if within(group, request.user)]
                 field.queryset = Group.objects.filter(pk__in=allowed)
         return field
 
 
-def within(group: Group, permissions: set[str]) -> bool:
-    pairs = group.permissions.values_list("content_type__app_label", "codename")
-    return {f"{app}.{codename}" for app, codename in pairs} <= permissions
+def within(group: Group, user: Any) -> bool:
+    """Whether `user` may all that the group may."""
+    return bool(user.is_superuser or named(group.permissions.all()) <= user.get_all_permissions())
 
 
 class RoleAdmin(Audited, GroupAdmin):
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and (obj is None or within(obj, request.user))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and (obj is None or within(obj, request.user))
+
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any) -> Any:
         field = super().formfield_for_manytomany(db_field, request, **kwargs)
         if field is not None and db_field.name == "permissions":
             field.help_text = HINT
+            if request is not None and not request.user.is_superuser:
+                mine = request.user.get_all_permissions()
+                known = Permission.objects.select_related("content_type")
+                allowed = [one.pk for one in known if f"{one.content_type.app_label}.{one.codename}" in mine]
+                field.queryset = known.filter(pk__in=allowed)
         return field
 
 

@@ -132,6 +132,60 @@ def test_whoever_may_more_is_out_of_an_operators_reach(groups: None) -> None:
     assert User.objects.get(pk=boss.pk).check_password("first password")
 
 
+def test_who_is_inactive_and_could_do_more_is_out_of_reach_too(groups: None) -> None:
+    """His rights come back with a tick: with a password that an operator has set they would be the operator's."""
+    client = client_of(member("ada", OPERATORS))
+    alone, grouped = member("rex", READERS, is_active=False), member("kim", READERS, is_active=False)
+    content = Permission.objects.get(codename="read_content")
+    alone.user_permissions.add(content)
+    strong = Group.objects.create(name="Strong")
+    strong.permissions.add(content)
+    grouped.groups.add(strong)
+    for user in (alone, grouped):
+        page = page_of(User, user.pk)
+        chosen = {"password1": "another password", "password2": "another password"}
+        password = client.post(
+            page.replace("/change/", "/password/"), {"usable_password": "true", "set-password": "1", **chosen}
+        )
+        assert password.status_code == 403
+        assert client.post(page, user_form(user)).status_code == 403
+        assert not User.objects.get(pk=user.pk).is_active
+    weaker = member("zoe", READERS, is_active=False)
+    assert client.post(page_of(User, weaker.pk), user_form(weaker)).status_code == 302
+    assert User.objects.get(pk=weaker.pk).is_active
+
+
+def test_who_manages_groups_gives_them_only_what_he_has(groups: None) -> None:
+    ada = member("ada", OPERATORS)
+    may = ("add_group", "change_group", "delete_group", "view_group")
+    ada.user_permissions.set(Permission.objects.filter(codename__in=may))
+    client = client_of(ada)
+    content, mine = (Permission.objects.get(codename=name) for name in ("read_content", "view_thread"))
+    own, readers = (Group.objects.get(name=name) for name in (OPERATORS, READERS))
+    refused = client.post(page_of(Group, own.pk), {"name": OPERATORS, "permissions": [mine.pk, content.pk]})
+    assert "is not one of the available choices" in refused.content.decode()
+    assert CONTENT not in names(OPERATORS)
+    offered = client.get(page_of(Group, own.pk)).context["adminform"].form.fields["permissions"].queryset
+    assert {permission.pk for permission in offered} == {permission.pk for permission in own.permissions.all()} | {
+        permission.pk for permission in ada.user_permissions.all()
+    }
+    refused = client.post(f"{list_of(Group)}add/", {"name": "Strong", "permissions": [content.pk]})
+    assert not Group.objects.filter(name="Strong").exists()
+    strong = Group.objects.create(name="Strong")
+    strong.permissions.add(content)
+    for address in (page_of(Group, strong.pk), page_of(Group, strong.pk).replace("/change/", "/delete/")):
+        assert client.post(address, {"name": "Mine", "post": "yes"}).status_code == 403
+    chosen = {"action": "delete_selected", "_selected_action": [strong.pk, readers.pk], "post": "yes"}
+    assert client.post(list_of(Group), chosen).status_code == 403
+    assert {group.name for group in Group.objects.all()} == {OPERATORS, READERS, "Strong"}
+    assert client.post(page_of(Group, readers.pk), {"name": READERS, "permissions": [mine.pk]}).status_code == 302
+    assert names(READERS) == {"assistants.view_thread"}
+    before = names(OPERATORS)
+    given = [permission.pk for permission in own.permissions.all()]
+    assert client.post(page_of(Group, own.pk), {"name": OPERATORS, "permissions": given}).status_code == 302
+    assert names(OPERATORS) == before
+
+
 def test_a_password_that_was_set_is_in_the_log_and_not_the_password(root: Client) -> None:
     ada = User.objects.create_user("ada", password="first password")
     address = page_of(User, ada.pk).replace("/change/", "/password/")
