@@ -6,7 +6,7 @@ Bounded: a page sums up to ROWS_SUMMED runs, and asks for a shorter time where t
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -25,7 +25,7 @@ from django.http import FileResponse, HttpRequest
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 
-from assistants import clock
+from assistants import clock, keys
 from assistants.admin.lists import capped_count
 from assistants.admin.markup import list_of, page_of
 from assistants.models import ApiKey, Assistant, Project
@@ -122,6 +122,12 @@ class Row:
         return [*(f"{count:,}" for count in counts), cost_of(used), f"{used.unpriced:,}" if used.unpriced else "–"]
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    name: str
+    href: str = ""
+
+
 def cost_of(used: Used) -> str:
     """Not "$0.00" where nobody knows."""
     return "unknown" if used.unpriced and used.unpriced == used.runs else dollars(used.spent)
@@ -150,6 +156,8 @@ def records_of(asked: dict[str, Any]) -> QuerySet[UsageRecord]:
     records = usage.ended(midnight(asked["since"]), midnight(asked["until"] + timedelta(days=1)))
     for name, column in COLUMNS.items():
         if value := asked[name]:
+            if name == "made_by":
+                value = keys.succession_of(value)
             records = records.filter(**{column: value})
     return records.filter(status=RunStatus.FAILED) if asked["failed"] else records
 
@@ -168,9 +176,9 @@ def shown(request: HttpRequest, records: QuerySet[UsageRecord], asked: dict[str,
     rows = [
         Row(
             at_of(row, asked["over"]),
-            names.get(row["key"], row["key"]) or "(nobody known)",
+            names[row["key"]].name if row["key"] in names else row["key"] or "(nobody known)",
             usage.used(row),
-            address_of(by, row["key"]) if row["key"] in names else "",
+            names[row["key"]].href if row["key"] in names else "",
             f"?{urlencode({**query, by: row['key'], 'by': next_by})}" if row["key"] and not asked[by] else "",
         )
         for row in found[:ROWS_SHOWN]
@@ -195,30 +203,27 @@ def at_of(row: dict[str, Any], over: str) -> str:
     return f"{usage.moment(row['at']):{'%Y-%m' if over == 'month' else '%Y-%m-%d'}}" if over else ""
 
 
-def address_of(by: str, key: str) -> str:
-    """The page of what is known by a name."""
-    if by == "made_by":
-        return "" if key.startswith("user ") else page_of(ApiKey, key)
-    return page_of(Project if by == "project" else Assistant, key)
-
-
-def names_of(by: str, keys: set[str]) -> dict[str, str]:
+def names_of(by: str, ids: set[str]) -> dict[str, Named]:
     """What people call projects, keys, people and assistants; those that are gone keep their ids."""
     if by == "project":
-        return dict(Project.objects.filter(pk__in=keys).values_list("pk", "name"))
+        projects = Project.objects.filter(pk__in=ids).values_list("pk", "name")
+        return {pk: Named(name, page_of(Project, pk)) for pk, name in projects}
     if by == "assistant":
-        found = Assistant.objects.filter(pk__in=keys).values_list("pk", "name")
-        return {pk: name or pk for pk, name in found}
+        assistants = Assistant.objects.filter(pk__in=ids).values_list("pk", "name")
+        return {pk: Named(name or pk, page_of(Assistant, pk)) for pk, name in assistants}
     if by == "made_by":
-        names = {pk: f"{name} ({prefix}…)" for pk, name, prefix in keys_called(keys)}
-        people = {int(id) for key in keys if (id := key.removeprefix("user ")) != key and id.isdecimal()}
+        lines = keys.lines_of(id for id in ids if not id.startswith("user "))
+        names = {id: Named(line_called(line), page_of(ApiKey, line[0].pk)) for id, line in lines.items()}
+        people = {int(number) for id in ids if (number := id.removeprefix("user ")) != id and number.isdecimal()}
         users = get_user_model()._default_manager.filter(pk__in=people)
-        return names | {f"user {user.pk}": user.get_username() for user in users}
+        return names | {f"user {user.pk}": Named(user.get_username()) for user in users}
     return {}
 
 
-def keys_called(keys: set[str]) -> Iterable[tuple[str, str, str]]:
-    return ApiKey.objects.filter(pk__in=keys).order_by().values_list("pk", "name", "prefix")
+def line_called(line: Sequence[ApiKey]) -> str:
+    """The newest key, and how many it follows: what they have used is one sum."""
+    before = len(line) - 1
+    return f"{line[0]}{f' and {before} before it' if before else ''}"
 
 
 # As a file ------------------------------------------------------------------------------------------------------------
@@ -249,7 +254,7 @@ def csv_rows(records: QuerySet[UsageRecord], asked: dict[str, Any]) -> Iterator[
             yield [
                 *([at_of(row, asked["over"])] if asked["over"] else []),
                 plain(row["key"]),
-                plain(names.get(row["key"], row["key"])),
+                plain(names[row["key"]].name if row["key"] in names else row["key"]),
                 used.runs,
                 used.failed,
                 used.prompt,

@@ -2,7 +2,7 @@
 
 What counts is what ended runs have cost (`ledger.py`): runs under way are not counted yet, and are finished. What has
 no known price costs nothing here. A sum is one indexed query, kept for KEPT_SECONDS by each process, so a budget may be
-overrun by what ends meanwhile.
+overrun by what ends meanwhile. A key that was made in the place of another goes on with what that one has spent.
 """
 
 from __future__ import annotations
@@ -80,13 +80,13 @@ def next_month(month: datetime) -> datetime:
 
 def spent(owner: Project | ApiKey, month: datetime) -> int:
     """Since the beginning of `month`; maybe KEPT_SECONDS old."""
-    column = "project_id" if isinstance(owner, Project) else "made_by"
-    kept_until, of_month, total = _sums.get((column, owner.pk), (0.0, month, 0))
+    column, id = ("project_id", owner.pk) if isinstance(owner, Project) else ("made_by", owner.succession)
+    kept_until, of_month, total = _sums.get((column, id), (0.0, month, 0))
     if kept_until > time.monotonic() and of_month == month:
         return total
-    records = UsageRecord.objects.filter(**{column: owner.pk}, ended_at__gte=month).order_by()
+    records = UsageRecord.objects.filter(**{column: id}, ended_at__gte=month).order_by()
     total = records.aggregate(total=Sum("cost"))["total"] or 0
-    _sums[column, owner.pk] = time.monotonic() + KEPT_SECONDS, month, total
+    _sums[column, id] = time.monotonic() + KEPT_SECONDS, month, total
     return total
 
 

@@ -1,6 +1,7 @@
 """What runs have used, kept when they end: one entry a run, which outlives the run, its thread and its key.
 
-Sums over it are made by whoever shows them; what tokens cost is said by `prices.py`.
+Keys that follow each other are one line there (`ApiKey.succession`). Sums over it are made by whoever shows them; what
+tokens cost is said by `prices.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import partial
 
 from django.db import DatabaseError, connection, transaction
 
+from assistants import keys
 from runs import prices
 from runs.completers import providers
 from runs.models import Run, UsageRecord
@@ -41,7 +43,7 @@ def enter(run: Run, moment: datetime) -> None:
         project_id=run.project_id,
         thread_id=run.thread_id,
         assistant_id=run.assistant_id,
-        made_by=run.made_by,
+        made_by=keys.succession_of(run.made_by) if run.made_by.startswith("key_") else run.made_by,
         model=run.model,
         status=run.status,
         ended_at=moment,

@@ -211,6 +211,7 @@ class UsageRecord(models.Model):
     thread_id = models.CharField(max_length=64)
     assistant_id = models.CharField(max_length=64)
     made_by = models.CharField(max_length=64, blank=True, default="")
+    """As `Run.made_by`, but of a rotated key the first of its line."""
     model = models.CharField(max_length=256)
     status = models.CharField(max_length=16, choices=RunStatus.choices)
     ended_at = models.DateTimeField()

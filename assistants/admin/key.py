@@ -13,6 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path
 from django.utils.decorators import method_decorator
+from django.utils.html import format_html_join
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 
@@ -75,7 +76,7 @@ class ApiKeyAdmin(BoundedAdmin):
     actions = ("revoke",)
     change_form_template = "admin/assistants/apikey/change_form.html"
 
-    told = ("name", "project", "shown_prefix", "state", "last_used", "created_at")
+    told = ("name", "project", "shown_prefix", "succession", "state", "last_used", "created_at")
 
     class Media:
         js = (Script("admin_kumos/key.js", defer=True),)
@@ -89,7 +90,9 @@ class ApiKeyAdmin(BoundedAdmin):
         return (*self.told, "access", "scopes", "expires_at", "budget")
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
-        return () if obj is None else ("project", "shown_prefix", "state", "all_scopes", "last_used", "created_at")
+        if obj is None:
+            return ()
+        return ("project", "shown_prefix", "succession", "state", "all_scopes", "last_used", "created_at")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # a revoked key stays, so that it can still be told whose it was
@@ -108,6 +111,13 @@ class ApiKeyAdmin(BoundedAdmin):
     @admin.display(description="Key")
     def shown_prefix(self, key: ApiKey) -> str:
         return f"{key.prefix}…"
+
+    @admin.display(description="One line with")
+    def succession(self, key: ApiKey) -> str:
+        """The keys that it took the place of, or that took its own: their usage is one sum, under one budget."""
+        line = keys.lines_of([key.succession]).get(key.succession, ())
+        others = [(page_of(ApiKey, other.pk), f"{other.prefix}…") for other in line if other != key]
+        return format_html_join(", ", '<a href="{}">{}</a>', others) or "–"
 
     @admin.display(description="State")
     def state(self, key: ApiKey) -> str:

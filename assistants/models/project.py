@@ -82,6 +82,8 @@ class ApiKey(models.Model):
     budget = models.DecimalField(
         max_digits=12, decimal_places=2, null=True, blank=True, help_text="US dollars a calendar month (UTC)."
     )
+    line = models.CharField(max_length=64, blank=True, default="", editable=False)
+    """The id of the first key, where this one was made in the place of another. Empty: it is the first itself."""
 
     objects = ApiKeyQuerySet.as_manager()
 
@@ -89,9 +91,15 @@ class ApiKey(models.Model):
         ordering = ["-created_at"]
         verbose_name = "API key"
         verbose_name_plural = "API keys"
+        indexes = [models.Index(fields=["line"], condition=~Q(line=""), name="key_of_line")]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+    @property
+    def succession(self) -> str:
+        """What it has in common with the keys that it took the place of, and with those that take its own."""
+        return self.line or self.pk
 
     @classmethod
     def issue(
@@ -102,6 +110,7 @@ class ApiKey(models.Model):
         expires_at: datetime | None = None,
         scopes: Sequence[str] = (),
         budget: Decimal | None = None,
+        line: str = "",
         secret: str = "",
     ) -> tuple[ApiKey, str]:
         """A new key and its secret, which nobody can read again. `secret` is for demo data and imports only."""
@@ -114,5 +123,6 @@ class ApiKey(models.Model):
             expires_at=expires_at,
             scopes=list(scopes),
             budget=budget,
+            line=line,
         )
         return key, secret

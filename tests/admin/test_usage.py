@@ -13,7 +13,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from assistants import clock
+from assistants import clock, keys
+from assistants.admin.markup import page_of
 from assistants.models import ApiKey, Assistant, Project
 from kumos_site import usage_page
 from runs import usage
@@ -76,6 +77,27 @@ def test_by_project_this_month_with_a_total(root: Client, dragons: Project, elve
         ["Dragons", "2", "1", "20", "8", "10", "$2.50", "–"],
         ["Together", "3", "1", "30", "12", "15", "$5.50", "–"],
     ]
+
+
+def test_keys_that_follow_each_other_are_one_line(root: Client, dragons: Project) -> None:
+    first, _ = ApiKey.issue(dragons, "billing")
+    second, _ = keys.rotate(first, timedelta(hours=1), None)
+    third, _ = keys.rotate(second, timedelta(hours=1), None)
+    other, _ = ApiKey.issue(dragons, "other")
+    used(dragons, 2_000_000, made_by=first.succession)
+    used(dragons, 1_000_000, made_by=third.succession)
+    used(dragons, 7, made_by=other.succession)
+    page = text(root, "?by=made_by")
+    line = [f"billing ({third.prefix}…) and 2 before it", "2", "0", "20", "8", "10", "$3.00", "–"]
+    assert table(page)[0] == line
+    assert page_of(ApiKey, third.pk) in page
+    for key in (first, second, third):
+        assert table(text(root, f"?by=made_by&made_by={key.pk}"))[0] == line
+        others = {page_of(ApiKey, one.pk) for one in (first, second, third) if one != key}
+        shown = root.get(page_of(ApiKey, key.pk)).content.decode()
+        assert {address for address in others if f'"{address}"' in shown} == others
+    (row, _) = rows(root.get(f"{PAGE}?by=made_by&format=csv"))
+    assert (row["id"], row["name"], row["runs"]) == (first.pk, line[0], "2")
 
 
 def test_by_key_or_person_by_assistant_and_by_model(root: Client, dragons: Project) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from assistants import clock
+from assistants import clock, keys
 from assistants.errors import ApiError
 from assistants.models import ApiKey, Project
 from runs import budgets
@@ -120,6 +120,38 @@ def test_a_keys_budget_is_its_own(alice: ApiClient, bob: ApiClient, assistant: s
     assert refused.status_code == 429
     assert "API key “alice's key”" in refused.json()["error"]["message"]
     assert [answer.status_code for answer in both_ways(bob, assistant)] == [200, 200]
+
+
+def rotated(key: ApiKey, client: ApiClient) -> ApiClient:
+    """Who has the key that takes the place of `key`, which works for another hour."""
+    client = ApiClient(client.project, client.user)
+    client.key, client.secret = keys.rotate(key, timedelta(hours=1), None)
+    client.client.defaults["HTTP_AUTHORIZATION"] = f"Bearer {client.secret}"
+    return client
+
+
+def ended_run(client: ApiClient, assistant: str) -> str:
+    thread = client.make("/threads")["id"]
+    run = str(client.make(f"/threads/{thread}/runs", {"assistant_id": assistant})["id"])
+    assert client.post(f"/threads/{thread}/runs/{run}/cancel").status_code == 200
+    return run
+
+
+def test_a_rotated_key_goes_on_with_what_its_line_has_spent(alice: ApiClient, bob: ApiClient, assistant: str) -> None:
+    budget(alice.key, "1")
+    first = ended_run(alice, assistant)
+    second_key = rotated(alice.key, alice)
+    second = ended_run(second_key, assistant)
+    third_key = rotated(second_key.key, alice)
+    third = ended_run(third_key, assistant)
+    entries = UsageRecord.objects.filter(pk__in=[first, second, third])
+    assert set(entries.values_list("made_by", flat=True)) == {alice.key.pk}
+    assert Run.objects.get(pk=third).made_by == third_key.key.pk
+    entries.update(cost=DOLLAR // 3 + 1)
+    budgets.forget()
+    for client in (alice, second_key, third_key):
+        assert {answer.status_code for answer in both_ways(client, assistant)} == {429}
+    assert {answer.status_code for answer in both_ways(bob, assistant)} == {200}
 
 
 def test_last_month_and_what_has_no_price_count_nothing(alice: ApiClient, assistant: str) -> None:

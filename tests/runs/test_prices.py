@@ -159,7 +159,8 @@ def test_the_cost_of_the_first_run_is_entered_when_the_table_was_read(
 ) -> None:
     monkeypatch.setattr(prices, "_read", False)
     run = ended(alice, "gpt-4o")
-    ledger.enter(run, clock.now())
+    with transaction.atomic():
+        ledger.enter(run, clock.now())
     ledger._later.submit(lambda: None).result()  # after what is to be done first
     assert UsageRecord.objects.get(pk=run.pk).cost == prices.cost_of("gpt-4o", 1000, 400, 200)
 
