@@ -19,7 +19,7 @@ from django.db.models.functions import Coalesce
 
 from assistants import bell, conversation, metrics, stores
 from assistants.clock import now, shared_now
-from assistants.errors import ApiError, not_found
+from assistants.errors import ApiError, not_found, unavailable
 from assistants.failpoints import failpoint, failpoint_on_commit
 from assistants.models import Message, MessageStatus, Project, Thread
 from assistants.retrieval import conversations
@@ -45,18 +45,24 @@ class Created:
 # Making runs ----------------------------------------------------------------------------------------------------------
 
 
+CREATED_WITHIN = 5
+"""How often a run is tried to be stored where each time another had the thread, and is over already; then it is 503."""
+
+
 def create_run(thread: Thread, run: Run, messages: Sequence[Mapping[str, Any]] = ()) -> Created:
     """Stores `run` (unsaved) and, before it, `messages` of its thread. ApiError 400 while another run is active."""
-    try:
-        with transaction.atomic():
-            return _insert(thread, run, messages)
-    except IntegrityError as error:
-        active = Run.objects.filter(thread=thread, status__in=ACTIVE).first()
-        if active is not None and expire_overdue(active) is active:
-            raise ApiError(f"Thread {thread.pk} already has an active run {active.pk}.") from None
-        if not Thread.objects.filter(pk=thread.pk).exists():
-            raise not_found("thread", thread.pk) from error
-        return create_run(thread, run, messages)  # what held the thread is over by now
+    for _ in range(CREATED_WITHIN):
+        try:
+            with transaction.atomic():
+                return _insert(thread, run, messages)
+        except IntegrityError as error:
+            active = Run.objects.filter(thread=thread, status__in=ACTIVE).first()
+            if active is not None and expire_overdue(active) is active:
+                raise ApiError(f"Thread {thread.pk} already has an active run {active.pk}.") from None
+            if not Thread.objects.filter(pk=thread.pk).exists():
+                raise not_found("thread", thread.pk) from error
+            refused = error  # what held the thread is over by now
+    raise unavailable() from refused
 
 
 def create_thread_and_run(

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import IntegrityError, connection
+from django.test.utils import CaptureQueriesContext
 
+from assistants.errors import ApiError
+from assistants.models import Thread
 from runs import transitions
 from runs.models import Run, RunStatus
 from runs.serializers import INCLUDE_CONTENT
@@ -353,6 +357,22 @@ def test_an_active_run_locks_its_thread(alice: ApiClient, thread_id: str, assist
     assert error_of(second) == (400, f"Thread {thread_id} already has an active run {run['id']}.", None, None)
     assert alice.get(f"/threads/{thread_id}/messages").status_code == 200
     assert alice.post(f"/threads/{thread_id}", {"metadata": {"a": "b"}}).status_code == 200
+
+
+def test_a_run_that_cannot_be_stored_is_refused_after_some_tries(alice: ApiClient, assistant_id: str) -> None:
+    """The database refuses it each time, and nobody has the thread: its id is another's."""
+    _, first = ask(alice, "Hello")
+    other = Thread.objects.get(pk=alice.make("/threads")["id"])
+    again = Run(pk=first.pk, project=alice.project, thread=other, assistant_id=assistant_id, instructions="Hi.")
+    with (
+        pytest.raises(ApiError, match="overloaded or not ready") as refused,
+        CaptureQueriesContext(connection) as asked,
+    ):
+        transitions.create_run(other, again)
+    assert (refused.value.status_code, refused.value.headers["Retry-After"]) == (503, "1")
+    assert isinstance(refused.value.__cause__, IntegrityError)
+    inserts = [query for query in asked.captured_queries if query["sql"].startswith("INSERT")]
+    assert len(inserts) == transitions.CREATED_WITHIN
 
 
 @pytest.mark.parametrize("name", ["include[]", "include"])
