@@ -29,6 +29,8 @@ SAVED: Final = "kumos.trial.saved"
 """Where a scratch keeps the ids of its threads."""
 KEPT: Final = timedelta(days=1)
 FORGOTTEN_AT_ONCE: Final = 20
+TRIALS_READ: Final = 1000
+"""The newest, where it is asked what is a trial: nobody has more open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,24 @@ def threads_of(scratch: Assistant) -> dict[str, Thread]:
     found = Thread.objects.filter(project_id=scratch.project_id, pk__in=named.values()).in_bulk()
     marked = {pk: thread for pk, thread in found.items() if thread.metadata.get(PURPOSE) == TRIAL}
     return {kind: marked[pk] for kind, pk in named.items() if pk in marked}
+
+
+def conversations() -> set[str]:
+    """The threads of the trials under way. Where a trial is over its threads are gone, and what ran in them."""
+    scratches = Assistant.objects.filter(scratch_of__isnull=False).order_by("-created_at")
+    named = {
+        id: project
+        for project, metadata in scratches.values_list("project_id", "metadata")[:TRIALS_READ]
+        for kind in (DRAFT, SAVED)
+        if isinstance(id := metadata.get(kind), str)
+    }
+    found = Thread.objects.filter(pk__in=named).values_list("pk", "project_id", "metadata") if named else ()
+    return {pk for pk, project, metadata in found if project == named[pk] and metadata.get(PURPOSE) == TRIAL}
+
+
+def called(name: str | None) -> str:
+    """The scratch of an assistant of that name, for people."""
+    return f"a trial of {name or 'an assistant without a name'}"
 
 
 def end(user: AbstractBaseUser, known: str) -> None:

@@ -12,12 +12,13 @@ from django.db.models import Max
 from django.http import HttpRequest
 from django.urls import reverse
 
-from assistants.admin.lists import capped_count, spoken
+from assistants.admin.lists import COUNT_CAP, capped_count, spoken
 from assistants.admin.markup import ago, clipped, error_in_words, list_of, page_of
 from assistants.models import ApiKey, File, Project, VectorStore, VectorStoreFile
 from assistants.models.vector_store import FileStatus
 from runs import budgets
 from runs.admin import triage
+from runs.admin.narrowing import Narrowing
 from runs.models import Run, RunStatus, Worker
 
 from .admin import may_view
@@ -76,7 +77,7 @@ def failed_groups(request: HttpRequest, now: datetime) -> Iterator[Concern]:
     """By their error, the most frequent first."""
     found = triage.groups("day", limit=FAILURES_READ)
     may_retry = request.user.has_perm("runs.change_run")
-    for failures in found.groups[: SHOWN + 1]:
+    for failures in [one for one in found.groups if not one.is_trial][: SHOWN + 1]:
         count = f"{failures.count:,}{'' if found.is_all else ' or more'}"
         yield Concern(
             f"failed {failures.group.key}",
@@ -86,6 +87,16 @@ def failed_groups(request: HttpRequest, now: datetime) -> Iterator[Concern]:
             "Retry all" if may_retry else "Show",
             failures.retry_href if may_retry else failures.href,
         )
+
+
+def failed_trials(request: HttpRequest, now: datetime) -> Iterator[Concern]:
+    """One calm line: whoever tries an assistant has its failures before his eyes."""
+    narrowing = Narrowing(RunStatus.FAILED, since="day", trial="only", at=now)
+    newest = narrowing.exactly().order_by("-created_at", "-id").values_list("created_at", "last_error")
+    if rows := list(newest[: COUNT_CAP + 1]):
+        text = f"{spoken(len(rows))} run{' of a trial' if len(rows) == 1 else 's of trials'} failed in 24 hours"
+        detail = f"the last {ago(rows[0][0])}: {clipped(error_in_words(rows[0][1]), 200)}"
+        yield Concern("tried", text, detail, narrowing.href, "Show", narrowing.href, is_bad=False)
 
 
 def queued_long(request: HttpRequest, now: datetime) -> Iterator[Concern]:
@@ -152,7 +163,8 @@ def silent_runners(request: HttpRequest, now: datetime) -> Iterator[Concern]:
 def tight_budgets(request: HttpRequest, now: datetime) -> Iterator[Concern]:
     owners: list[Project | ApiKey] = list(Project.objects.exclude(budget=None)[:BUDGETS_READ])
     if may_view(request, "assistants.apikey"):
-        owners += ApiKey.objects.usable(now).exclude(budget=None)[:BUDGETS_READ]
+        usable = ApiKey.objects.usable(now).exclude(budget=None)[:BUDGETS_READ]
+        owners += {key.succession: key for key in reversed(usable)}.values()  # of one line the newest
     found = [budget for owner in owners if (budget := budgets.of(owner, now)) and budget.near]
     for budget in sorted(found, key=lambda budget: -budget.percent):
         what = "is used up: new runs are refused" if budget.over else f"is used to {budget.percent} %"
@@ -170,6 +182,7 @@ def tight_budgets(request: HttpRequest, now: datetime) -> Iterator[Concern]:
 
 LOOKS: list[tuple[Callable[[HttpRequest, datetime], Iterator[Concern]], str]] = [
     (failed_groups, "runs.run"),
+    (failed_trials, "runs.run"),
     (queued_long, "runs.run"),
     (tight_budgets, "runs.usagerecord"),
     (silent_runners, "runs.worker"),

@@ -19,7 +19,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 from django.urls import reverse
 
-from assistants import clock
+from assistants import clock, trials
 from assistants.models import ApiKey, Assistant, Project
 from runs.models import ACTIVE, Run, RunStatus
 
@@ -37,10 +37,12 @@ PERIODS = {
     "week": ("the last 7 days", timedelta(days=7)),
 }
 STATUSES: Mapping[str, tuple[str, ...]] = {"active": ACTIVE, **{str(status): (status,) for status in RunStatus}}
+TRIALS = {"no": "Without trials", "only": "Trials only"}
+"""Runs of assistants that somebody tries in their form (assistants/trials.py)."""
 
 USER = re.compile(r"user [0-9]{1,9}")
 
-PARAMETERS = ("status", "project", "since", "assistant", "version", "model", "made_by", "error", "q")
+PARAMETERS = ("status", "project", "since", "assistant", "version", "model", "made_by", "error", "trial", "q")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Narrowing:
     model: str = ""
     made_by: str = ""
     error: str = ""
+    trial: str = ""
     q: str = ""
     at: datetime | None = None
     """The moment it was asked, which "the last hour" is counted from. None: now."""
@@ -79,6 +82,7 @@ class Narrowing:
         return (
             self.status in ("", *STATUSES)
             and self.since in ("", *PERIODS)
+            and self.trial in ("", *TRIALS)
             and (not self.version or (self.version.isdecimal() and int(self.version) < 2**31))
             and not any("\0" in value for value in self.given.values())
         )
@@ -132,6 +136,9 @@ class Narrowing:
             condition &= Q(made_by=self.made_by)
         if self.error:
             condition &= Q(status=RunStatus.FAILED)
+        if self.trial:
+            tried = Q(thread_id__in=trials.conversations())
+            condition &= tried if self.trial == "only" else ~tried
         return condition
 
     def exactly(self) -> QuerySet[Run]:
@@ -184,6 +191,7 @@ class Narrowing:
             "model": self.model,
             "made by": maker_of(self.made_by),
             "error": self.error and self.error_in_words,
+            "trials": TRIALS.get(self.trial, self.trial).lower(),
             "id": self.q,
         }
         return [f"{name}: {value}" for name, value in told.items() if value]

@@ -76,7 +76,7 @@ class Users:
 def users_of(name: str) -> Users:
     """Who names models of that provider, as far as a list says it."""
     begins = f"{name}/"
-    found = Assistant.objects.filter(model__startswith=begins)
+    found = Assistant.objects.filter(model__startswith=begins, scratch_of=None)
     first = list(found.order_by().values_list("pk", "name")[:USERS_NAMED])
     projects = Project.objects.filter(default_model__startswith=begins).values_list("name", flat=True)[:USERS_NAMED]
     return Users(
@@ -187,7 +187,7 @@ class ProviderAdmin(BoundedAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changelist = super().get_changelist_instance(request)
-        named = Assistant.objects.filter(model__contains="/").order_by().values_list("model")
+        named = Assistant.objects.filter(model__contains="/", scratch_of=None).order_by().values_list("model")
         users: Counter[str] = Counter()
         for model, count in named.annotate(Count("pk"))[:NAMES_COUNTED]:
             users[model.partition("/")[0]] += count
@@ -258,7 +258,8 @@ class ProviderAdmin(BoundedAdmin):
             raise PermissionDenied  # it sends the key, and costs some tokens
         server = self.server_named(request.POST.get("provider", ""))
         wanted = request.POST.get("model", "").strip()[:256].removeprefix(server.prefix)
-        used = Assistant.objects.filter(model__startswith=server.prefix) if server.prefix else Assistant.objects.none()
+        saved = Assistant.objects.filter(scratch_of=None)
+        used = saved.filter(model__startswith=server.prefix) if server.prefix else saved.none()
         preferred = [name.removeprefix(server.prefix) for name in used.values_list("model", flat=True)[:USERS_NAMED]]
         trial = try_out(server, wanted if wanted.isprintable() else "", preferred)
         listed = trial.listing.models or ()

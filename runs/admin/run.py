@@ -7,14 +7,15 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin import ActionLocation
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce, NullIf
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from assistants import clock
+from assistants import clock, trials
 from assistants.admin.lists import BoundedChangeList, ReadOnlyAdmin
 from assistants.admin.markup import clipped, moment, page_of, titled
 from assistants.errors import ApiError
@@ -95,8 +96,11 @@ class RunAdmin(ReadOnlyAdmin):
         ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        name = Assistant.objects.filter(pk=OuterRef("assistant_id")).order_by().values("name")
-        return Run.objects.annotate(assistant_name=Subquery(name))
+        row = Assistant.objects.filter(pk=OuterRef("assistant_id")).order_by()
+        name = row.values(called=Coalesce(NullIf("name", Value("")), "id"))
+        return Run.objects.annotate(
+            assistant_name=Subquery(name), is_trial=Exists(row.filter(scratch_of__isnull=False))
+        )
 
     # The list -----------------------------------------------------------------------------------------------------
 
@@ -148,9 +152,9 @@ class RunAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Assistant, model")
     def assistant(self, run: Any) -> str:
-        name = clipped(run.assistant_name or run.assistant_id, 40)
+        name = trials.called(run.assistant_name) if run.is_trial else run.assistant_name or run.assistant_id
         version = f" v{run.assistant_version}" if run.assistant_version else ""
-        return titled(f"{name}{version}", clipped(run.model, 40))
+        return titled(f"{clipped(name, 40)}{version}", clipped(run.model, 40))
 
     @admin.display(description="Project, made by")
     def made_for(self, run: Any) -> str:

@@ -14,7 +14,7 @@ from assistants.admin.lists import capped_count, spoken
 from assistants.models import ApiKey, Assistant, Project
 from runs.models import Run
 
-from .narrowing import PERIODS, STATUSES, Narrowing, maker_of, name_of
+from .narrowing import PERIODS, STATUSES, TRIALS, Narrowing, maker_of, name_of
 
 PROPOSED = 50
 
@@ -78,6 +78,16 @@ class ErrorFilter(Narrows):
         all_of_them, this = super().choices(changelist)
         yield all_of_them
         yield {**this, "display": changelist.narrowing.error_in_words}
+
+
+class TrialFilter(Narrows):
+    """Likewise."""
+
+    title = "trials"
+    parameter_name = "trial"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(TRIALS.items()) if Narrowing.of(request.GET).trial else []
 
 
 class TypedFilter(Narrows):
@@ -172,4 +182,5 @@ FILTERS = (
     ModelFilter,
     MakerFilter,
     ErrorFilter,
+    TrialFilter,
 )

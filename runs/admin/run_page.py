@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from assistants import clock
+from assistants import clock, trials
 from assistants.admin import content
 from assistants.admin.assistant_versions import version_link
 from assistants.admin.markup import chat_link, clipped, json_block, link, list_of, moment
@@ -99,6 +99,8 @@ def assistant_of(run: Any) -> SafeString:
     name = run.assistant_name or run.assistant_id
     if not run.assistant_name:
         return format_html("{}<small>deleted</small>", name)
+    if run.is_trial:  # it is in no list and has no page
+        return format_html("{}", clipped(trials.called(name), 80))
     version = format_html("<small>{}</small>", version_link(run)) if run.assistant_version else ""
     return format_html("{}{}", link(Assistant, run.assistant_id, clipped(name, 80)), version)
 

@@ -7,7 +7,7 @@ is the same failure is decided in `error_groups.py`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from assistants import trials
 from assistants.admin.lists import capped_count, spoken
 from assistants.admin.markup import ago, error_in_words, page_of
 from assistants.models import Assistant, Project
@@ -34,10 +35,11 @@ NAMED = 3
 
 @dataclass
 class Failures:
-    """The runs that failed in the same way, and where that leads."""
+    """The runs that failed in the same way, and where that leads. What failed in trials is apart from all others."""
 
     group: ErrorGroup
     narrowing: Narrowing
+    is_trial: bool = False
     count: int = 0
     first: datetime | None = None
     last: datetime | None = None
@@ -83,7 +85,8 @@ class Failures:
 
 @dataclass(frozen=True)
 class Triage:
-    """The groups, the largest first. `read` runs were looked at; `is_all` says that there were no more."""
+    """The groups, the largest first, those of trials last. `read` runs were looked at; `is_all` says that there were no
+    more."""
 
     groups: Sequence[Failures]
     read: int
@@ -98,22 +101,25 @@ def groups(since: str = "day", project: str = "", limit: int = FAILED_READ) -> T
     """The failures of a period (one of PERIODS), of one project or of all: one query, through an index."""
     asked = Narrowing(status=RunStatus.FAILED, since=since, project=project)
     failed = asked.exactly().order_by("-created_at", "-id")
-    rows = failed.values_list("last_error", "pk", "created_at", "model", "assistant_id")[: limit + 1]
-    found: dict[ErrorGroup, Failures] = {}
+    rows = failed.values_list("last_error", "pk", "thread_id", "created_at", "model", "assistant_id")[: limit + 1]
+    tried = trials.conversations()
+    found: dict[tuple[ErrorGroup, bool], Failures] = {}
     read = 0
-    for last_error, id, created_at, model, assistant_id in rows.iterator(chunk_size=ROWS_AT_ONCE):
+    for last_error, id, thread_id, created_at, model, assistant_id in rows.iterator(chunk_size=ROWS_AT_ONCE):
         if read == limit:
             return Triage(ranked(found), read, is_all=False)
         read += 1
-        group = group_of(last_error)
-        if group not in found:
-            found[group] = Failures(group, Narrowing(RunStatus.FAILED, project, since, error=group.key))
-        found[group].add(id, created_at, model, assistant_id)
+        group, is_trial = group_of(last_error), thread_id in tried
+        if (group, is_trial) not in found:
+            which = ("only" if is_trial else "no") if tried else ""
+            narrowing = Narrowing(RunStatus.FAILED, project, since, error=group.key, trial=which)
+            found[group, is_trial] = Failures(group, narrowing, is_trial)
+        found[group, is_trial].add(id, created_at, model, assistant_id)
     return Triage(ranked(found), read, is_all=True)
 
 
-def ranked(found: dict[ErrorGroup, Failures]) -> list[Failures]:
-    return sorted(found.values(), key=lambda failures: -failures.count)
+def ranked(found: Mapping[Any, Failures]) -> list[Failures]:
+    return sorted(found.values(), key=lambda failures: (failures.is_trial, -failures.count))
 
 
 def href(since: str = "day") -> str:
@@ -128,11 +134,9 @@ def page(admin: Any, request: HttpRequest) -> HttpResponse:
     project = Project.objects.filter(pk=asked.project).first() if asked.project and asked.is_sound else None
     found = groups(since, project.pk if project else "")
     shown = found.groups[:GROUPS_SHOWN]
-    names = dict(
-        Assistant.objects.filter(
-            pk__in={id for one in shown for id, _ in one.assistants.most_common(NAMED)}
-        ).values_list("id", "name")
-    )
+    named_ids = {id for one in shown for id, _ in one.assistants.most_common(NAMED)}
+    assistants = Assistant.objects.filter(pk__in=named_ids).values_list("pk", "name", "scratch_of")
+    names = {id: (name or id) if scratch_of is None else trials.called(name) for id, name, scratch_of in assistants}
     others = [
         (status.replace("_", " "), narrowing.href, spoken(count))
         for status in (RunStatus.EXPIRED, RunStatus.INCOMPLETE)
@@ -144,10 +148,7 @@ def page(admin: Any, request: HttpRequest) -> HttpResponse:
         "opts": admin.opts,
         "title": "Failed runs by error",
         "found": found,
-        "rows": [
-            (one, named(one.models, {}), named(one.assistants, {id: name or id for id, name in names.items()}))
-            for one in shown
-        ],
+        "rows": [(one, named(one.models, {}), named(one.assistants, names)) for one in shown],
         "left_out": len(found.groups) - len(shown),
         "others": others,
         "project": project,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from assistants import clock
+from django.contrib.auth.models import User
+
+from assistants import clock, trials
 from assistants.models import Assistant, Project, Thread
 from runs.models import Run, RunStatus
 from runs.transitions import Ending, create_run, end_run
@@ -14,9 +16,15 @@ TIMEOUT = {"code": "server_error", "message": "The model server at http://10.0.0
 LIMIT = {"code": "rate_limit_exceeded", "message": "Limit 30000. Try again in {0}s."}
 
 
+def trial_of(project: Project, user: User, **fields: Any) -> trials.Trial:
+    """Of a form that `user` has not saved yet."""
+    body = {"name": "Searcher", "model": "scripted", "instructions": "Search.", **fields}
+    return trials.prepare(user, project, body, compare=True)
+
+
 def queued(project: Project, **fields: Any) -> Run:
     """A run that waits, on a thread of its own."""
-    thread = Thread.objects.create(project=project)
+    thread = fields.pop("thread", None) or Thread.objects.create(project=project)
     given = {"assistant_id": "asst_gone", "model": "scripted", "instructions": "Wait.", **fields}
     return create_run(thread, Run(project=project, thread=thread, **given)).run
 

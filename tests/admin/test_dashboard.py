@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.test import Client
 from django.utils.html import escape
 
@@ -21,6 +22,7 @@ from runs import budgets
 from runs.models import Run, RunStatus, UsageRecord, Worker
 
 from .conftest import HOSTILE, SHOWN
+from .manyruns import TIMEOUT, failed, trial_of
 
 LIVE = "/admin/dashboard/"
 DOLLAR = 1_000_000
@@ -158,6 +160,22 @@ def test_nothing_needs_attention(root: Client, dragons: Project) -> None:
     page = text(root)
     assert lines(page) == []
     assert "All is well" in page
+
+
+def test_failures_of_trials_are_one_calm_line(root: Client, dragons: Project) -> None:
+    trial = trial_of(dragons, User.objects.get(username="root"))
+    thread = Thread.objects.get(pk=trial.thread)
+    for _ in range(2):
+        failed(dragons, TIMEOUT, 1, thread=thread, assistant_id=trial.assistant.pk)
+    (line,) = lines(text(root))
+    assert line.startswith("2 runs of trials failed in 24 hours")
+    assert line.endswith("[Show]")
+    assert 'class="kumos-soon"' in text(root)
+    assert 'class="kumos-bad"' not in text(root)
+    failed(dragons, TIMEOUT, 1)
+    first, second = lines(text(root))
+    assert first.startswith("1 run failed in 24 hours")
+    assert second == line
 
 
 def test_runs_that_wait_too_long(root: Client, dragons: Project) -> None:

@@ -18,6 +18,8 @@ from runs.completers import catalogue, vault
 from runs.models import Provider
 from tests.upstream import Upstream
 
+from .manyruns import trial_of
+
 ADDRESS = "https://models.example.org/v1"
 SECRET = "sk-of-acme-0123456789"
 LIST = "/admin/runs/provider/"
@@ -195,11 +197,13 @@ def test_the_list_shows_where_every_name_leads(root: Client, settings: Settings)
 def test_who_is_used_says_so(root: Client, dragons: Project) -> None:
     provider = made()
     Assistant.objects.create(project=dragons, model="acme/small", name="Searcher")
+    trial_of(dragons, User.objects.get(username="root"), model="acme/small", name="Half a searcher")
     Project.objects.filter(pk=dragons.pk).update(default_model="acme/large")
     assert ">1 assistant<" in root.get(LIST).content.decode()
     deletion = root.get(page_of(provider).replace("/change/", "/delete/")).content.decode()
     assert "used by 1 assistant, the default of “Dragons”" in deletion
     assert "Searcher" in deletion
+    assert "Half a searcher" not in deletion
     answer = root.post(page_of(provider), form(enabled="off"), follow=True)
     assert "switched off and used by 1 assistant" in answer.content.decode()
     provider.refresh_from_db()

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
+from django.contrib.auth.models import User
 from django.test import Client
 
-from assistants.models import Project
+from assistants import trials
+from assistants.admin.markup import page_of
+from assistants.models import Assistant, Project, Thread
 from runs.admin import triage
-from runs.models import RunStatus
+from runs.admin.narrowing import Narrowing
+from runs.models import Run, RunStatus
 
 from .conftest import HOSTILE, SHOWN
-from .manyruns import LIMIT, TIMEOUT, assistant, ended, failed, made_at, queued
+from .manyruns import LIMIT, TIMEOUT, assistant, ended, failed, made_at, queued, trial_of
 
 PAGE = "/admin/runs/run/errors/"
 
@@ -36,6 +41,51 @@ def test_runs_that_failed_alike_are_one_group(db: None, dragons: Project) -> Non
     assert set(timeout.models) == {"m1", "m2"}
     assert timeout.words == "Server error: The model server at <address> did not answer."
     assert [one.count for one in triage.groups("hour").groups] == [1, 1]
+
+
+def test_what_failed_in_trials_is_apart(root: Client, dragons: Project) -> None:
+    user = User.objects.get(username="root")
+    trial = trial_of(dragons, user)
+    draft, saved = (Thread.objects.get(pk=id) for id in (trial.thread, trial.saved_thread))
+    production = {failed(dragons, TIMEOUT, number).pk for number in range(2)}
+    tried = {
+        failed(dragons, TIMEOUT, 2, thread=draft, assistant_id=trial.assistant.pk).pk,
+        failed(dragons, TIMEOUT, 3, thread=saved).pk,
+        failed(dragons, TIMEOUT, 4, thread=draft, assistant_id=trial.assistant.pk).pk,
+    }
+    answer = root.get(PAGE)
+    (first, _, _), (second, _, names) = answer.context["rows"]
+    assert [(one.is_trial, one.count) for one in (first, second)] == [(False, 2), (True, 3)]
+    assert "a trial of Searcher (2)" in names
+    assert answer.content.decode().count("in trials, server_error") == 1
+    for group, runs in ((first, production), (second, tried)):
+        listed = root.get(group.href)
+        assert {run.pk for run in listed.context["cl"].result_list} == runs
+        assert root.get(group.retry_href).context["progress"].total == 2  # of a thread the last alone
+        assert (
+            f"trials: {'trials only' if group.is_trial else 'without trials'}"
+            in Narrowing.of(dict(parse_qsl(urlsplit(group.href).query))).words()
+        )
+    assert "a trial of Searcher" in listed.content.decode()
+    assert not root.get("/admin/runs/run/?trial=bogus").context["cl"].result_list
+    page = root.get(page_of(Run, min(tried, key=lambda id: id != second.example))).content.decode()
+    assert "a trial of Searcher" in page
+    assert page_of(Assistant, trial.assistant.pk) not in page  # which nobody would find
+    trials.forget(trial.assistant)
+    assert [one.count for one in triage.groups().groups] == [2]
+    assert "trial=" not in triage.groups().groups[0].href
+
+
+def test_a_client_makes_no_failure_of_others_a_trial(root: Client, dragons: Project) -> None:
+    """Metadata is anybody's to write: what counts is named by a scratch of the same project, and bears the mark."""
+    scratch = trial_of(dragons, User.objects.get(username="root")).assistant
+    elves = Project.objects.create(name="Elves")
+    theirs = Thread.objects.create(project=elves, metadata={trials.PURPOSE: trials.TRIAL})
+    plain = Thread.objects.create(project=dragons)
+    Thread.objects.create(project=dragons, metadata={trials.PURPOSE: trials.TRIAL})
+    for named in (theirs.pk, plain.pk, 7, None):
+        Assistant.objects.filter(pk=scratch.pk).update(metadata={trials.DRAFT: named})
+        assert trials.conversations() == set()
 
 
 def test_groups_lead_to_their_runs_and_to_a_retry(root: Client, dragons: Project) -> None:
