@@ -82,7 +82,8 @@ def test_f23_clients_go_at_the_first_event(database: str, runs: int) -> None:
         assert {rows[leaver.thread]["status"] for leaver in left} == {"completed"}, "a run waited for its client"
         await at_most(AT_ONCE, to_the_end, left)  # the rest is there for each of them
 
-    plan = Plan("F23", database, web=1, runners=1, redis=database == "postgresql")
+    patient = {"KUMOS_RUN_SECONDS": "600"}  # all of them wait in one line
+    plan = Plan("F23", database, web=1, runners=1, redis=database == "postgresql", settings=patient)
     conduct(plan, scenario, bites=lambda row: row.injections == runs)
 
 
