@@ -13,11 +13,11 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 
 from assistants import versions
+from assistants.masking import masked
 from assistants.models import Assistant, Project
 
 from . import assistant_versions, assistant_yaml, suggestions, trial, workbench
 from .assistant_form import AssistantForm, shown
-from .content import masked
 from .lists import BoundedAdmin, ProjectFilter
 from .markup import chat_link, clipped, json_block, link, titled
 

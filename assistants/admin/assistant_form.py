@@ -16,13 +16,13 @@ from rest_framework.exceptions import ValidationError as Refusal
 
 from assistants import stores
 from assistants.errors import ApiError, first_error
+from assistants.masking import MASK, masked, unmasked
 from assistants.models import Assistant, Project
 from assistants.serializers.assistant import AssistantInput
 from assistants.serializers.options import ReasoningEffort
 from assistants.serializers.refusals import PLACE
 
 from . import function_tools, suggestions
-from .content import masked, unmasked
 from .inputs import JSONText, JSONTexts, SuggestingInput, Suggestion
 
 if TYPE_CHECKING:
@@ -183,7 +183,16 @@ class AssistantForm(AssistantModelForm):
         return instructions.replace("\r\n", "\n")
 
     def clean_metadata(self) -> Any:
-        return unmasked(self.cleaned_data["metadata"], self.instance.metadata)
+        """What is left as it was shown stays. A mask that is left where its secret cannot stay is no value to keep."""
+        was = self.instance.metadata
+        meant = unmasked(self.cleaned_data["metadata"], was)
+        names = [name for name in meant if MASK in str(meant[name])] if isinstance(meant, dict) else []
+        if lost := [name for name in names if meant[name] != was.get(name)]:
+            raise ValidationError(
+                f"“{lost[0]}”: what {MASK} hides is kept only where the text around it, its name and what it is a pair"
+                " with stay as they were. Write it anew."
+            )
+        return meant
 
     def clean_functions(self) -> list[Any]:
         return function_tools.check(function_tools.as_tools(self.cleaned_data["functions"]))

@@ -22,9 +22,9 @@ from django.utils.html import format_html
 from assistants import assistant_files, versions
 from assistants.differences import Difference, differences, in_words
 from assistants.errors import ApiError
+from assistants.masking import masked
 from assistants.models import Assistant, AssistantVersion
 
-from .content import masked
 from .lists import BoundedAdmin
 from .markup import moment, page_of
 

@@ -26,9 +26,9 @@ from django.urls import path
 from assistants import assistant_files
 from assistants.assistant_files import Outcome, Refused
 from assistants.differences import Difference, differences
+from assistants.masking import masked
 from assistants.models import Assistant, Project
 
-from .content import masked
 from .lists import BoundedAdmin
 from .markup import list_of
 

@@ -21,9 +21,8 @@ from django.contrib.contenttypes.models import ContentType
 from django.db.models import Field, JSONField, Model
 from django.http import HttpRequest
 
+from assistants.masking import MASK, masked
 from assistants.secret_names import is_secret
-
-from .content import MASK, masked
 
 if TYPE_CHECKING:
     StockAdmin = admin.ModelAdmin[Any]

@@ -23,13 +23,13 @@ from django.views.decorators.http import require_POST, require_safe
 
 from assistants import stores
 from assistants.errors import ApiError
+from assistants.masking import masked
 from assistants.models import Assistant, File, FileStatus, Project, Purpose, Thread, VectorStore, VectorStoreFile
 from assistants.rows import Vanished
 from assistants.serializers.tools import AUTO_CHUNK_TOKENS, AUTO_OVERLAP_TOKENS
 from assistants.serializers.vector_store import DESCRIPTION_MAX, NAME_MAX
 
 from . import holders, store_search
-from .content import masked
 from .file import RemovableAdmin, named_store
 from .lists import BoundedChangeList, ProjectFilter
 from .markup import badge, error_in_words, json_block, link, moment, page_of, titled

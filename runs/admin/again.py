@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pprint import pformat
 from typing import Any
 
-from assistants.admin.content import HIDDEN, masked
+from assistants.admin.content import HIDDEN
+from assistants.masking import masked
 from runs.models import Run
 
 PLAIN = {

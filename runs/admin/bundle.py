@@ -27,7 +27,8 @@ from django.http import FileResponse, Http404, HttpRequest
 from django.utils.functional import Promise
 
 from assistants import clock
-from assistants.admin.content import HIDDEN, MASK, masked, may_read
+from assistants.admin.content import HIDDEN, may_read
+from assistants.masking import MASK, masked
 from assistants.models import AssistantVersion, Message
 from assistants.secret_names import is_secret
 from runs.models import Run, RunStep, UsageRecord

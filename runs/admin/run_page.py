@@ -18,6 +18,7 @@ from assistants.admin import content
 from assistants.admin.assistant_versions import version_link
 from assistants.admin.markup import chat_link, clipped, json_block, link, list_of, moment
 from assistants.admin.transcript import Utterance, conversation
+from assistants.masking import masked
 from assistants.models import ApiKey, Assistant, Message, MessageStatus, Project, Thread
 from runs.models import ACTIVE, Run, UsageRecord
 from runs.story import streamed_content
@@ -51,7 +52,7 @@ def shown(request: HttpRequest, run: Any, context: dict[str, Any]) -> dict[str, 
         "numbers": numbers_of(run),
         "facts": header_of(run),
         "asked": asked_of(run, readable=readable),
-        "waits_for": json_block(content.masked(run.required_action) if readable else content.HIDDEN)
+        "waits_for": json_block(masked(run.required_action) if readable else content.HIDDEN)
         if run.required_action
         else "",
         "steps": [step_of(step, readable=readable) for step in steps],

@@ -13,9 +13,10 @@ from typing import Any
 from django.db.models.functions import Length
 
 from assistants import clock
-from assistants.admin.content import HIDDEN, masked
+from assistants.admin.content import HIDDEN
 from assistants.admin.lists import capped_count, spoken
 from assistants.admin.markup import badge, clipped, duration, error_in_words, list_of, pretty
+from assistants.masking import masked
 from assistants.models import Message
 from runs.models import Run, RunStatus, RunStep, StepType
 from runs.recovery import STEP_ERROR

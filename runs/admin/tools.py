@@ -21,6 +21,7 @@ from django.utils.safestring import SafeString
 from assistants.admin import content
 from assistants.admin.lists import ProjectFilter
 from assistants.admin.markup import badge, duration, json_block, moment, page_of, pretty
+from assistants.masking import masked
 from assistants.models import Project, VectorStore
 from runs.models import Run, RunStep, StepType
 from runs.tools import file_search, registry
@@ -154,6 +155,6 @@ def recent(step: RunStep, call: dict[str, Any], reads: bool) -> RecentCall:
         run_id=step.run_id,
         state=badge(step.status),
         took=duration(end - step.created_at if end else None),
-        asked=str(content.masked(arguments))[:200] if reads else content.HIDDEN,
+        asked=str(masked(arguments))[:200] if reads else content.HIDDEN,
         found="" if results is None else f"{len(results)} passage{'s' if len(results) != 1 else ''}",
     )

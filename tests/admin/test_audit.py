@@ -14,8 +14,8 @@ from django.core.management import call_command
 from django.test import Client
 
 from assistants.admin import audit
-from assistants.admin.content import MASK
 from assistants.admin.markup import list_of, page_of
+from assistants.masking import MASK
 from assistants.models import ApiKey, Membership, Project, Share, Thread, VectorStore
 
 from .conftest import HOSTILE, Talk

@@ -7,14 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.http import HttpResponse
 from django.test import Client
 from hypothesis import HealthCheck, given
 from hypothesis import settings as of_hypothesis
 from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
-from assistants.admin.content import HIDDEN, MASK, masked, unmasked
+from assistants.admin.content import HIDDEN
 from assistants.admin.markup import json_block, list_of, page_of
+from assistants.masking import MASK, masked, unmasked
 from assistants.models import Assistant, Message, Thread
 from streaming.models import Event
 
@@ -129,12 +131,82 @@ def test_a_form_that_showed_a_secret_masked_keeps_it(root: Client, talk: Talk) -
     page = root.get(address).content.decode()
     assert SECRET not in page
     assert MASK in page
+    assert save(root, talk, {"api_key": MASK, "team": "sales"}).status_code == 302
+    assert stored(talk) == {"api_key": SECRET, "team": "sales"}
+
+
+def save(client: Client, talk: Talk, metadata: Any) -> HttpResponse:
     sent = {"project": talk.thread.project_id, "model": "scripted", "response_kind": "auto", "name": "Searcher"}
-    metadata = json.dumps({"api_key": MASK, "team": "sales"})
-    assert root.post(address, {**sent, "metadata": metadata}).status_code == 302
-    assert Assistant.objects.get(pk=talk.assistant.pk).metadata == {"api_key": SECRET, "team": "sales"}
-    assert unmasked({"a": MASK, "b": {"c": MASK}}, {"a": "1", "b": {"c": "2"}}) == {"a": "1", "b": {"c": "2"}}
-    assert unmasked({"new": MASK}, {}) == {"new": MASK}
+    return client.post(page_of(Assistant, talk.assistant.pk), {**sent, "metadata": json.dumps(metadata)})
+
+
+def stored(talk: Talk) -> Any:
+    return Assistant.objects.get(pk=talk.assistant.pk).metadata
+
+
+WRITTEN = {
+    "note": f"Authorization: Bearer {SECRET}",
+    "config": f'{{"api_key": "{SECRET}","b":1}}',
+    "json": '{"a":1,"b":2.50}',
+    "name": "api_key",
+    "value": SECRET,
+}
+
+
+def test_a_form_that_only_changes_the_name_keeps_the_metadata(root: Client, talk: Talk) -> None:
+    Assistant.objects.filter(pk=talk.assistant.pk).update(metadata=WRITTEN)
+    shown = json.loads(root.get(page_of(Assistant, talk.assistant.pk)).context["adminform"].form["metadata"].value())
+    assert SECRET not in json.dumps(shown)
+    assert save(root, talk, shown).status_code == 302
+    assert stored(talk) == WRITTEN
+    assert save(root, talk, {**shown, "json": "{}"}).status_code == 302
+    assert stored(talk) == {**WRITTEN, "json": "{}"}
+
+
+@pytest.mark.parametrize(
+    "posted",
+    [
+        {"name": "x", "value": MASK},
+        {"name": "x", "key": "y", "value": MASK},
+        {"value": MASK},
+        {"renamed": MASK},
+        {"note": f"Authorization: {MASK} and more"},
+        {"config": f'{{"api_key":"{MASK}"}}'},
+    ],
+)
+def test_a_secret_is_not_read_by_changing_what_hides_it(root: Client, talk: Talk, posted: dict[str, str]) -> None:
+    Assistant.objects.filter(pk=talk.assistant.pk).update(metadata=WRITTEN)
+    answer = save(root, talk, posted)
+    assert answer.status_code == 200
+    assert "Write it anew" in answer.content.decode()
+    assert SECRET not in answer.content.decode()
+    assert stored(talk) == WRITTEN
+
+
+TEXTS = st.sampled_from([SECRET, "api_key", "x", f"password={SECRET}", f'{{"secret":"{SECRET}"}}', '{"a":1}', MASK])
+METADATA = st.dictionaries(st.sampled_from(["name", "key", "value", "api_key", "note"]), TEXTS)
+
+
+@PATIENT
+@given(METADATA, METADATA)
+def test_no_change_of_a_form_shows_what_it_hid(was: dict[str, str], wanted: dict[str, str]) -> None:
+    posted = {name: masked(was)[name] if name in was and text == "x" else text for name, text in wanted.items()}
+    assert unmasked(masked(was), was) == was
+    shown = masked(unmasked(posted, was))
+    for name, text in shown.items():
+        assert text in (posted[name], masked(was).get(name), masked(posted)[name])
+
+
+@pytest.mark.parametrize("beside", [{"name": "OpenAI", "key": "OPENAI_API_KEY"}, {"name": "API_KEY", "key": "openai"}])
+def test_a_pair_is_secret_by_its_name_or_its_key(beside: dict[str, str]) -> None:
+    assert masked({**beside, "value": SECRET}) == {**beside, "value": MASK}
+
+
+def test_json_in_a_text_stays_as_it_was_written() -> None:
+    for text in ('{"a":1,"b":2.50}', " [1,\n 2]", '"\\u00e4"'):
+        assert masked(text) == text
+    for text in (f'{{"secret":"{SECRET}","secret":""}}', f'{{"a":{{"secret":"{SECRET}"}},"a":1}}'):
+        assert SECRET not in masked(text)
 
 
 # Pages ----------------------------------------------------------------------------------------------------------------

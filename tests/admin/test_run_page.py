@@ -17,7 +17,8 @@ from pytest_django.fixtures import Settings
 
 from assistants import clock
 from assistants.admin import markup
-from assistants.admin.content import HIDDEN, MASK
+from assistants.admin.content import HIDDEN
+from assistants.masking import MASK
 from assistants.models import ApiKey, Message, Project, Thread
 from runs.admin import again, run_stream
 from runs.admin.causes import OF_CODES, OF_MESSAGES, OF_REASONS, cause_of
