@@ -1,9 +1,9 @@
 """Assistants as one YAML file: written to be compared and kept, read to make them so again.
 
-An entry is the assistant as a client of the API would make it (contract 2.2), with its id and its project. Metadata
-whose name says that it is a secret is left out, and stays what it is where the file is applied. A file is applied as a
-whole or not at all, and a second time changes nothing: an entry is the assistant with its id, else the one of its
-project with its name, else a new one.
+An entry is the assistant as a client of the API would make it (contract 2.2), with its id and its project. Metadata of
+which the pages hide anything is left out, and stays what it is where the file is applied. A file is applied as a whole
+or not at all, and a second time changes nothing: an entry is the assistant with its id, else the one of its project
+with its name, else a new one.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from django.db import transaction
 
 from assistants import ids, versions, yaml_text
 from assistants.errors import ApiError
+from assistants.masking import hidden_in, joined
 from assistants.models import Assistant, Project
 from assistants.parsers import parse_object
 from assistants.rows import hold
-from assistants.secret_names import is_secret
 from assistants.serializers.refusals import kind_of
 
 HEAD = "# Assistants of Kumos. To make them so: manage.py assistants apply -f FILE\n"
@@ -76,7 +76,8 @@ def written(assistants: Iterable[Assistant]) -> str:
 
 def entry_of(assistant: Assistant) -> dict[str, Any]:
     body = versions.body_of(assistant)
-    body["metadata"] = {key: value for key, value in assistant.metadata.items() if not is_secret(key)}
+    hidden = hidden_in(assistant.metadata)
+    body["metadata"] = {key: value for key, value in assistant.metadata.items() if key not in hidden}
     return {"project": assistant.project.name, "id": assistant.id, **body}
 
 
@@ -246,9 +247,9 @@ def changed(one: Entry, assistant: Assistant, author: str) -> Outcome:
     assistant.refresh_from_db()
     remark = f"found by its name, not as {one.id}" if one.id and one.id != assistant.pk else ""
     before = versions.body_of(assistant)
-    secrets = {key: value for key, value in assistant.metadata.items() if is_secret(key)}
+    old = assistant.metadata
     versions.become(assistant, one.body)
-    assistant.metadata = {**secrets, **assistant.metadata}
+    assistant.metadata = joined(assistant.metadata, old, hidden_in(old) - assistant.metadata.keys())
     after = versions.body_of(assistant)
     if versions.same(before, after):
         return Outcome("unchanged", assistant, before, after, remark)

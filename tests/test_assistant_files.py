@@ -254,6 +254,30 @@ def test_secrets_are_not_written_and_stay(alice: ApiClient) -> None:
     assert did(text.replace("team: a", "API_KEY: other")) == ["changed"]
 
 
+def test_what_pages_hide_within_metadata_is_not_written_and_stays(alice: ApiClient) -> None:
+    hidden = {
+        "note": "Authorization: Bearer sk-secret",
+        "config": '{"api_key":"sk-secret"}',
+        "value": "sk-secret",
+    }
+    shown = {"name": "OPENAI_API_KEY", "json": '{"a":1,"b":2.50}', "team": "a"}
+    one = made(alice, metadata={**hidden, **shown})
+    text = written([one])
+    assert "sk-secret" not in text
+    assert yaml_text.read(text)["assistants"][0]["metadata"] == shown
+    assert [outcome.did for outcome in apply(text, author="test")] == ["unchanged"]
+    apply(text.replace("team: a", "team: b"), author="test")
+    one.refresh_from_db()
+    assert one.metadata == {**hidden, **shown, "team": "b"}
+
+
+def test_a_file_cannot_bare_a_secret_by_renaming_what_it_stands_beside(alice: ApiClient) -> None:
+    one = made(alice, metadata={"name": "OPENAI_API_KEY", "value": "sk-secret"})
+    apply(written([one]).replace("OPENAI_API_KEY", "x"), author="test")
+    one.refresh_from_db()
+    assert one.metadata == {"name": "x"}
+
+
 # The commands --------------------------------------------------------------------------------------------------------
 
 
