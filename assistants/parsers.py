@@ -51,17 +51,23 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     if not raw:
         return {}
     try:
-        body = orjson.loads(raw)  # refuses NaN, infinities, lone surrogates and everything that is not UTF-8
+        body = parse_value(raw)
     except orjson.JSONDecodeError:
         raise ApiError(BROKEN_JSON) from None
     if not isinstance(body, dict):
         raise ApiError(f"Invalid type for the request body: expected an object, but got {kind_of(body)} instead.")
+    return body
+
+
+def parse_value(raw: bytes) -> Any:
+    """Any JSON. ApiError 400 where it cannot be stored or sent on, orjson.JSONDecodeError where it is none."""
+    value = orjson.loads(raw)  # refuses NaN, infinities, lone surrogates and everything that is not UTF-8
     # Looking at every value costs more than parsing; hardly any honest body can be guilty of anything.
     if raw.count(b"{") + raw.count(b"[") > DEPTH_MAX or b"\\u0000" in raw:
-        inspect(body)
+        inspect(value)
     if LONG_NUMBER.search(raw):
         json.loads(raw, parse_int=check_integer)  # orjson has made floats of them
-    return body
+    return value
 
 
 def check_integer(digits: str) -> int:

@@ -15,7 +15,8 @@ from django.core.exceptions import ValidationError
 from jsonschema import Draft202012Validator, SchemaError
 from rest_framework.exceptions import ValidationError as Refusal
 
-from assistants.errors import first_error
+from assistants.errors import ApiError, first_error
+from assistants.parsers import inspect, parse_value
 from assistants.serializers.assistant import AssistantInput
 from assistants.serializers.refusals import PLACE
 
@@ -59,7 +60,10 @@ def called(number: int, tool: Any) -> str:
 def schema_fault(schema: Any) -> str:
     """What is wrong with a JSON Schema, and where; nothing if it is one."""
     try:
+        inspect({"tools": [{"function": {"parameters": schema}}]})  # where it is nested deeper than in its own box
         Draft202012Validator.check_schema(schema)
+    except ApiError as error:
+        return str(error)
     except SchemaError as error:
         place = ".".join(str(step) for step in error.absolute_path)
         return f"{place}: {error.message}" if place else error.message
@@ -110,9 +114,12 @@ def verdict(text: str, seen: Counter[str]) -> Verdict:
     if not text.strip():
         return found
     try:
-        tools = as_tools(orjson.loads(text))
+        tools = as_tools(parse_value(text.encode()))
     except orjson.JSONDecodeError as error:
         found["faults"].append(Fault(message=f"This is not JSON: {error.msg}", line=error.lineno, column=error.colno))
+        return found
+    except ApiError as error:
+        found["faults"].append(Fault(message=str(error), line=0, column=0))
         return found
     for number, tool in enumerate(tools, 1):
         name, message = judged(tool)

@@ -13,6 +13,9 @@ from django.http import QueryDict
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from assistants.errors import ApiError
+from assistants.parsers import parse_value
+
 from .markup import pretty
 
 Suggestion = tuple[str, str]
@@ -45,11 +48,13 @@ class JSONText(forms.JSONField):
         if value is None or not value.strip():
             return self.blank()
         try:
-            return orjson.loads(value)
+            return parse_value(value.encode())
         except orjson.JSONDecodeError as error:
             raise ValidationError(
                 f"This is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
             ) from None
+        except ApiError as error:
+            raise ValidationError(str(error)) from None
 
     def validate(self, value: Any) -> None:
         """An empty list or object is as good as any other value."""

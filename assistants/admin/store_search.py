@@ -14,6 +14,7 @@ from rest_framework.exceptions import ValidationError
 from assistants import stores
 from assistants.errors import ApiError, from_validation
 from assistants.models import File, VectorStore, VectorStoreFile
+from assistants.parsers import parse_value
 from assistants.retrieval.search import NAME_WEIGHT, Passage, search
 from assistants.retrieval.words import terms_of
 from assistants.serializers.search import SearchInput
@@ -123,7 +124,7 @@ def wanted_of(asked: dict[str, str]) -> dict[str, Any]:
     body: dict[str, Any] = {"query": asked["q"]}
     if asked["filters"].strip():
         try:
-            body["filters"] = orjson.loads(asked["filters"])
+            body["filters"] = parse_value(asked["filters"].encode())
         except orjson.JSONDecodeError as error:
             place = f"line {error.lineno}, column {error.colno}"
             raise ApiError(f"The filters are not JSON: {error.msg} at {place}.") from None

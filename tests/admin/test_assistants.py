@@ -114,6 +114,9 @@ def test_options_the_form_does_not_show_survive_it(root: Client, dragons: Projec
     assert made.tools[0]["file_search"]["ranking_options"] == {**ranking, "score_threshold": 0.2}
 
 
+DEEP = "[" * 600 + "]" * 600
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
@@ -131,6 +134,9 @@ def test_options_the_form_does_not_show_survive_it(root: Client, dragons: Projec
         ("metadata", {"k": "v" * 513}, "maximum length 512"),
         ("metadata", '{"k": "\\ud800"}', "This is not JSON"),
         ("metadata", '{"k": NaN}', "This is not JSON"),
+        ("metadata", r'{"k": "a\u0000b"}', "contains a NUL character"),
+        ("metadata", '{"k": 18446744073709551616}', "an integer that does not fit into 64 bits"),
+        ("response_schema", f'{{"name": "a", "schema": {{"enum": {DEEP}}}}}', "nested too deeply"),
         ("vector_store", "shelf", "Expected an ID that begins with 'vs'."),
         ("vector_store", "vs_unknown", "vs_unknown"),
         ("code_files", "file-unknown", "No such File object: file-unknown"),
@@ -177,6 +183,10 @@ BAD_FUNCTIONS: list[tuple[Any, str]] = [
     ([{"type": "function", "function": WEATHER, "x": 1}], "Tool 1 (get_weather): Unknown parameter: 'x'."),
     ([{**WEATHER, "name": f"f{n}"} for n in range(129)], "Expected an array with maximum length 128"),
     ('[{"name": "deep", "parameters": ' + '{"not": ' * 900 + "{}" + "}" * 900 + "}]", ""),
+    (f'{{"name": "deep", "parameters": {{"type": "object", "enum": {DEEP}}}}}', "nested too deeply"),
+    ({"name": "deep", "parameters": {"type": "object", "enum": [json.loads(DEEP[540:660])]}}, "nested too deeply"),
+    ([{**WEATHER, "description": "a\0b"}], "contains a NUL character"),
+    ('{"name": "a", "parameters": {"type": "object", "enum": [18446744073709551616]}}', "does not fit into 64 bits"),
 ]
 
 

@@ -238,6 +238,8 @@ def test_filters_are_those_of_the_api(root: Client, store: VectorStore) -> None:
     [
         ({"filters": "{"}, "not JSON"),
         ({"filters": '{"type": "like"}'}, "Invalid"),
+        ({"filters": '{"type": "eq", "key": "a", "value": ' + "[" * 600 + "]" * 600 + "}"}, "nested too deeply"),
+        ({"filters": r'{"type": "eq", "key": "a", "value": "\u0000"}'}, "NUL character"),
         ({"filters": "[]"}, "Invalid type"),
         ({"limit": "51"}, "integer above maximum value"),
         ({"limit": "x"}, "must be numbers"),

@@ -39,6 +39,7 @@ def test_line_ends_of_browsers_change_nothing(root: Client, dragons: Project) ->
     assert made.instructions == "One\nTwo"
 
 
+DEEP = "[" * 600 + "]" * 600
 FAULTS: list[tuple[str, list[str], str, tuple[int, int]]] = [
     ("", [], "", (0, 0)),
     (json.dumps(WEATHER), ["get_weather"], "", (0, 0)),
@@ -50,6 +51,8 @@ FAULTS: list[tuple[str, list[str], str, tuple[int, int]]] = [
     ('{"name": "file_search"}', ["file_search"], "is the name of a tool of the server", (0, 0)),
     ('{"name": "a", "parameters": {"type": "objekt"}}', ["a"], "parameters: type: 'objekt' is not valid", (0, 0)),
     ('{"name": "a", "colour": 1}', ["a"], "Unknown parameter: 'colour'.", (0, 0)),
+    (f'{{"name": "a", "parameters": {{"type": "object", "enum": {DEEP}}}}}', [], "nested too deeply", (0, 0)),
+    (r'{"name": "a", "description": "a\u0000b"}', [], "contains a NUL character", (0, 0)),
     ('[{"name": "a"}, {"name": "a"}]', ["a", "a"], "Tool 2 (a): another function has this name already.", (0, 0)),
 ]
 
