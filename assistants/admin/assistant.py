@@ -83,7 +83,7 @@ class AssistantAdmin(BoundedAdmin):
         own = [
             *assistant_versions.urls(self),
             *assistant_yaml.urls(self),
-            *workbench.urls(wrap),
+            *workbench.urls(self, wrap),
             *trial.urls(self, wrap),
         ]
         return [*own, *super().get_urls()]

@@ -1,13 +1,15 @@
 """What the assistant's form asks for while somebody works on it: tokens, verdicts on functions, models, files.
 
-Nothing here changes the assistant: what comes of it is put into the form, and saved with it. Trying it out is
-trial.py's business.
+Nothing here changes the assistant: what comes of it is put into the form, and saved with it. A file that is uploaded
+here asks for the rights, and leaves the entries in the audit log, that the pages of files and stores would. Trying it
+out is trial.py's business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
@@ -25,8 +27,11 @@ from assistants.parsers import label
 from assistants.serializers.fields import INSTRUCTIONS_MAX
 from assistants.storage import enter, received
 
-from . import function_tools, suggestions
+from . import audit, function_tools, suggestions
 from .markup import error_in_words
+
+if TYPE_CHECKING:
+    from .assistant import AssistantAdmin
 
 FILES_SHOWN = 50
 TEXTS_MAX = 200
@@ -34,9 +39,10 @@ TEXTS_MAX = 200
 View = Callable[..., HttpResponse]
 
 
-def urls(wrap: Callable[[View], View]) -> list[Any]:
+def urls(page: AssistantAdmin, wrap: Callable[[View], View]) -> list[Any]:
     """Their addresses, below the list of assistants. `wrap` is the admin site's: who is no staff has to log in."""
-    views = {"tokens": count, "check": check, "models": models, "upload": upload, "uploads": uploads}
+    views: dict[str, View] = {"tokens": count, "check": check, "models": models, "uploads": uploads}
+    views["upload"] = require_POST(partial(upload, page))
     return [path(f"{name}/", wrap(view), name=f"assistants_assistant_{name}") for name, view in views.items()]
 
 
@@ -80,12 +86,15 @@ def models(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"models": [name for name, _ in suggestions.models(ask=True)]})
 
 
-@require_POST
-def upload(request: HttpRequest) -> HttpResponse:
+def upload(page: AssistantAdmin, request: HttpRequest) -> HttpResponse:
     """One file into the project: for code as it is, else into `store`, or into a new one where none is named."""
     for_writers(request)
+    for_search = request.POST.get("use") != "code"
+    named = request.POST.get("store", "").strip()
     if not request.user.has_perm("assistants.add_file"):
-        raise PermissionDenied
+        return refused("You may not upload files.", 403)
+    if for_search and not request.user.has_perm(f"assistants.{'change' if named else 'add'}_vectorstore"):
+        return refused(f"You may not {'put files into' if named else 'make'} vector stores.", 403)
     project = Project.objects.filter(pk=request.POST.get("project", "")).first()
     given = request.FILES.get("file")
     if project is None:
@@ -94,8 +103,6 @@ def upload(request: HttpRequest) -> HttpResponse:
         return refused("The file is empty." if given else "There is no file in the request.")
     if given.size > settings.KUMOS_FILE_BYTES_MAX:
         return refused(f"The file is larger than {filesizeformat(settings.KUMOS_FILE_BYTES_MAX)}.")
-    for_search = request.POST.get("use") != "code"
-    named = request.POST.get("store", "").strip()
     try:
         # Before the bytes are kept: a store that is not there is found at once.
         store = stores.find_store(project, named) if for_search and named else None
@@ -104,9 +111,13 @@ def upload(request: HttpRequest) -> HttpResponse:
             transaction.atomic(),
         ):
             enter(file)
+            page.log_addition(request, file, [{"added": {}}])
             if for_search:
-                store = store or stores.create_store(project, name=request.POST.get("name", "")[:200] or None)
+                if store is None:
+                    store = stores.create_store(project, name=request.POST.get("name", "")[:200] or None)
+                    page.log_addition(request, store, audit.made("Made for a file of an assistant’s form.", store))
                 stores.attach(store, file)
+                page.log_change(request, store, f"Files attached: {file.filename}.")
     except ApiError as error:
         return refused(str(error))
     return JsonResponse({"file": file.pk, "name": file.filename, "store": store.pk if store else ""})
@@ -116,6 +127,8 @@ def upload(request: HttpRequest) -> HttpResponse:
 def uploads(request: HttpRequest) -> HttpResponse:
     """The newest files of a store with what became of them."""
     for_writers(request)
+    if not any(request.user.has_perm(f"assistants.{may}_vectorstore") for may in ("view", "change")):
+        raise PermissionDenied
     rows = (
         VectorStoreFile.objects.filter(
             vector_store=request.GET.get("store", ""),

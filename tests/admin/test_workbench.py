@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from assistants import tokens
+from assistants.admin import audit
 from assistants.admin.markup import page_of
 from assistants.models import Assistant, File, FileStatus, Project, VectorStore, VectorStoreFile
 
@@ -150,6 +152,51 @@ def test_uploads_that_cannot_be_kept_say_why(
     assert "larger than" in upload(root, dragons).json()["message"]
     assert upload(staff("change_assistant"), dragons).status_code == 403
     assert not File.objects.exists()
+
+
+def test_a_file_asks_for_the_rights_that_the_pages_of_stores_ask_for(
+    staff: Callable[..., Client], dragons: Project
+) -> None:
+    store = VectorStore.objects.create(project=dragons, name="Lore")
+    writer = staff("change_assistant", "add_file")
+    maker = staff("change_assistant", "add_file", "add_vectorstore")
+    keeper = staff("change_assistant", "add_file", "change_vectorstore")
+    refusals = [
+        (writer, {}, "You may not make vector stores."),
+        (keeper, {}, "You may not make vector stores."),
+        (writer, {"store": store.pk}, "You may not put files into vector stores."),
+        (maker, {"store": store.pk}, "You may not put files into vector stores."),
+    ]
+    for client, more, words in refusals:
+        answer = upload(client, dragons, **more)
+        assert (answer.status_code, answer.json()["message"]) == (403, words)
+    assert not File.objects.exists()
+    assert VectorStore.objects.get() == store
+    assert upload(writer, dragons, use="code").status_code == 200
+    assert upload(maker, dragons).status_code == 200
+    assert upload(keeper, dragons, store=store.pk).json()["store"] == store.pk
+    about = {"store": store.pk, "project": dragons.pk}
+    assert writer.get(f"{BASE}/uploads/", about).status_code == 403
+    for client in (keeper, staff("change_assistant", "view_vectorstore")):
+        assert len(client.get(f"{BASE}/uploads/", about).json()["files"]) == 1
+
+
+def test_a_file_its_store_and_that_it_is_there_are_entered_in_the_log(root: Client, dragons: Project) -> None:
+    made = upload(root, dragons, name="Files of Guide").json()
+
+    def entered(pk: str) -> list[tuple[int, str, str]]:
+        logs = LogEntry.objects.filter(object_id=pk).select_related("content_type").order_by("id")
+        return [(log.action_flag, log.content_type.model, audit.summary(log)) for log in logs if log.content_type]
+
+    assert entered(made["file"]) == [(ADDITION, "file", "Added.")]
+    store = entered(made["store"])
+    assert store[0] == (ADDITION, "vectorstore", "Made for a file of an assistant’s form.")
+    assert store[1:] == [(CHANGE, "vectorstore", "Files attached: notes.txt.")]
+    upload(root, dragons, store=made["store"])
+    assert entered(made["store"])[2:] == store[1:]
+    before = LogEntry.objects.count()
+    upload(root, dragons, use="code")
+    assert LogEntry.objects.count() == before + 1
 
 
 def test_a_clone_begins_as_its_original_with_what_the_form_does_not_show(root: Client, dragons: Project) -> None:
