@@ -73,7 +73,7 @@ class AssistantAdmin(BoundedAdmin):
             return self.edited
         if not self.has_change_permission(request, obj):
             return self.only_seen
-        return ((None, {"fields": ("in_project",)}), *self.edited)
+        return ((None, {"fields": ("in_project", "based_on")}), *self.edited)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Assistant | None = None) -> tuple[str, ...]:
         return ("in_project",) if obj is not None else ()

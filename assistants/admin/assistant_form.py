@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
 from django.core.exceptions import ValidationError
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
 from rest_framework.exceptions import ValidationError as Refusal
 
-from assistants import stores
+from assistants import stores, versions
 from assistants.errors import ApiError, first_error
 from assistants.masking import MASK, masked, unmasked
 from assistants.models import Assistant, Project
@@ -23,7 +26,9 @@ from assistants.serializers.options import ReasoningEffort
 from assistants.serializers.refusals import PLACE
 
 from . import function_tools, suggestions
+from .assistant_versions import address_of
 from .inputs import JSONText, JSONTexts, SuggestingInput, Suggestion
+from .markup import page_of
 
 if TYPE_CHECKING:
     AssistantModelForm = forms.ModelForm[Assistant]
@@ -43,7 +48,17 @@ def number(low: float, high: float, step: str) -> forms.NumberInput:
     return forms.NumberInput(attrs={"min": low, "max": high, "step": step})
 
 
+class BasedOn(forms.CharField):
+    """The number of the version that the form was filled from. Nobody types into it, so it is no change."""
+
+    widget = forms.HiddenInput(attrs={"autocomplete": "off"})
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return False
+
+
 class AssistantForm(AssistantModelForm):
+    based_on = BasedOn(required=False)
     model = forms.CharField(
         label="Model",
         widget=SuggestingInput,
@@ -157,8 +172,10 @@ class AssistantForm(AssistantModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         instance = kwargs.get("instance")
         if instance is not None:
-            kwargs["initial"] = {**shown(instance), **(kwargs.get("initial") or {})}
+            given = {**shown(instance), "based_on": instance.version}
+            kwargs["initial"] = {**given, **(kwargs.get("initial") or {})}
         super().__init__(*args, **kwargs)
+        self.stored = versions.body_of(self.instance)
         self.suggest("model", suggestions.models)
         self.suggest("vector_store", lambda: suggestions.vector_stores(self.instance.project_id or ""))
         self.was = instance.tools if instance is not None else self.original_tools
@@ -219,6 +236,17 @@ class AssistantForm(AssistantModelForm):
             self.cleaned_data[name] = 1.0 if valid[name] is None else valid[name]
         self.instance.tools = valid["tools"]
         self.instance.response_format = valid["response_format"]
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # Django's hook, which its stubs leave out
+        assistant, based_on = self.instance, self.cleaned_data.get("based_on")
+        if assistant._state.adding or not based_on or based_on == str(assistant.version):
+            return
+        if not versions.same(self.stored, versions.body_of(assistant)):  # else the same was saved twice
+            self.add_error(None, changed_meanwhile(assistant, based_on))
+            given: Any = self.data.copy()  # type: ignore[attr-defined]
+            given["based_on"] = str(assistant.version)  # who saves again has been told
+            self.data = given
 
     def body(self) -> dict[str, Any]:
         """What POST /v1/assistants would carry. A field that is wrong already is left at its default."""
@@ -305,6 +333,28 @@ class AssistantForm(AssistantModelForm):
                 except ApiError as error:
                     self.add_error(field, str(error))
         return kept
+
+
+def changed_meanwhile(assistant: Assistant, based_on: str) -> SafeString:
+    """Why a form that was filled from an older version is not saved, and how to go on without losing either."""
+    newest = assistant.versions.first()
+    by = f" by {newest.author}" if newest and newest.author else ""
+    numbers = {"from": based_on, "to": str(assistant.version)}
+    is_known = based_on.isdecimal() and len(based_on) < 10 and assistant.versions.filter(number=based_on).exists()
+    return format_html(
+        "Not saved: changed{} meanwhile. It is version {} now, and what stands below began as version {}. {}"
+        '<a href="{}" target="_blank">Open it as it is now</a> beside this page, or save again: that puts what stands'
+        " below in its place.",
+        by,
+        assistant.version,
+        based_on,
+        format_html(
+            '<a href="{}?{}" target="_blank">Compare the two</a>, ', address_of(assistant.pk), urlencode(numbers)
+        )
+        if is_known
+        else "",
+        page_of(Assistant, assistant.pk),
+    )
 
 
 def shown(assistant: Assistant) -> dict[str, Any]:

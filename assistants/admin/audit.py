@@ -18,6 +18,8 @@ from django.contrib import admin
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import transaction
 from django.db.models import Field, JSONField, Model
 from django.http import HttpRequest
 
@@ -156,8 +158,29 @@ class Audited(StockAdmin):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         obj = super().get_object(request, object_id, from_field)
         if obj is not None and request.method == "POST":
+            try:
+                self.hold(request, obj)
+            except ObjectDoesNotExist:
+                return None
             obj.__dict__["_as_it_was"] = values_of(obj)
         return obj
+
+    def hold(self, request: HttpRequest, obj: Model) -> None:
+        """Keeps its row for whoever may write it, and reads it again: others change it before that, or after the save.
+
+        SQLite needs no lock: there a transaction has the only writer from its beginning.
+        """
+        if self.has_change_permission(request) and transaction.get_connection().in_atomic_block:
+            obj.refresh_from_db(from_queryset=self.model._base_manager.select_for_update(no_key=True))
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Of what was there already only what differs: the form knows nothing of the rest, as that a key is revoked."""
+        was = obj.__dict__.get("_as_it_was")
+        if not change or was is None:
+            super().save_model(request, obj, form, change)
+        else:
+            now = values_of(obj)
+            obj.save(update_fields=[name for name in now if name not in was or now[name] != was[name]])
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         message: list[dict[str, Any]] = super().construct_change_message(request, form, formsets, add)

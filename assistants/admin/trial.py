@@ -47,7 +47,9 @@ def prepare(page: AssistantAdmin, request: HttpRequest) -> HttpResponse:
         return refused("This assistant was deleted. “Save as new” keeps what stands in the form.", 404)
     if not (page.has_change_permission(request, saved) if saved else page.has_add_permission(request)):
         raise PermissionDenied
-    form = page.get_form(request, saved, change=saved is not None)(request.POST, instance=saved)
+    given = request.POST.copy()
+    given.pop("based_on", None)  # nothing is saved, so it does no harm that somebody has saved meanwhile
+    form = page.get_form(request, saved, change=saved is not None)(given, instance=saved)
     if not form.is_valid():
         errors = {name: [str(message) for message in messages] for name, messages in form.errors.items()}
         labels = {name: str(field.label or name.replace("_", " ").capitalize()) for name, field in form.fields.items()}
