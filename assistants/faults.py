@@ -23,6 +23,7 @@ PASSING_SQLITE = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
+LOCK_NOT_AVAILABLE = "55P03"
 LIMITS_OF_POSTGRESQL = "54"
 """The class of statements that are too much for it: they will be at the next try, too."""
 PASSING_INTERNAL = ("25P03", "25006")
@@ -52,6 +53,14 @@ def is_passing(error: BaseException) -> bool:
 def is_undone(error: BaseException) -> bool:
     """Whether a deadlock or the like took the whole transaction back, so that it may be done again at once."""
     return sqlstate(error) in UNDONE
+
+
+def is_lock_wait(error: BaseException) -> bool:
+    """Whether a row was not to be had in time, for somebody else holds it: nothing is wrong with the database.
+
+    False on SQLite, whose one lock is not about a row.
+    """
+    return sqlstate(error) == LOCK_NOT_AVAILABLE
 
 
 def outcome_is_unknown(error: BaseException) -> bool:

@@ -15,3 +15,12 @@ def hold[M: Model](rows: QuerySet[M]) -> None:
     Whoever else wants to hold one waits, and then sees what was written. An UPDATE does that on every database.
     """
     rows.update(created_at=F("created_at"))
+
+
+def unlocked[M: Model](rows: QuerySet[M]) -> QuerySet[M]:
+    """Those that nobody holds, held until the caller's transaction ends: whoever was stopped in the middle of his must
+    not stop the others, too.
+
+    PostgreSQL ends such a transaction after a while (settings); SQLite has one writer, and this says nothing there.
+    """
+    return rows.select_for_update(skip_locked=True)

@@ -21,7 +21,7 @@ from django.conf import settings
 
 from assistants import metrics
 from assistants.failpoints import failpoint
-from assistants.faults import is_passing
+from assistants.faults import is_lock_wait, is_passing
 from assistants.tokens import count_tokens
 from runs import progress, prompt, queue
 from runs.calls import Call, usable_id
@@ -165,7 +165,7 @@ class Executor:
                 await self._end(partial(progress.fail, self.run, error.code, error.message, await self._spent()))
             case _ if isinstance(error, OutcomeUnknown) or is_passing(error):
                 logger.warning("run %s is given up, the database failed: %r", self.run.pk, error)
-                await self._end(partial(queue.release, self.run, crashed=True))
+                await self._end(partial(queue.release, self.run, crashed=not is_lock_wait(error)))
             case _:
                 logger.error("run %s failed", self.run.pk, exc_info=error)
                 await self._end(

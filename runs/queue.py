@@ -26,9 +26,10 @@ from django.db.models import F, Q, QuerySet
 from assistants import bell, metrics
 from assistants.clock import now, shared_now
 from assistants.failpoints import failpoint, failpoint_on_commit
-from assistants.faults import is_passing
+from assistants.faults import is_lock_wait, is_passing
 from assistants.kept import kept
-from assistants.models import FileStatus, VectorStoreFile
+from assistants.models import FileStatus, Thread, VectorStoreFile
+from assistants.rows import unlocked
 from runs import recovery, story
 from runs.models import ACTIVE, HELD, Run, RunStatus, Worker
 from runs.transitions import Ending, end_run, expire_run, fresh
@@ -48,7 +49,7 @@ def claim(worker_id: str, limit: int, working_on: Collection[str] = ()) -> list[
     Those on their last chance are not among them: `claim_alone`.
     """
     claimed: list[Run] = []
-    for run in [*_interrupted(limit, working_on), *_queued(limit)]:
+    for run in _candidates(limit, working_on):
         if len(claimed) == limit:
             break
         with apart(run, "claimed"):
@@ -58,13 +59,45 @@ def claim(worker_id: str, limit: int, working_on: Collection[str] = ()) -> list[
     return claimed
 
 
+PASSED_OVER_MAX = 100
+
+
+def _candidates(limit: int, working_on: Collection[str]) -> list[Run]:
+    """Those whose rows and threads nobody holds: `limit` of them, as long as no more than PASSED_OVER_MAX are held.
+
+    The first whose thread is held comes last: that may be over in a moment, and one may be waited for.
+    """
+    asked = limit
+    while True:
+        runs = [*_interrupted(asked, working_on), *_queued(asked)]
+        free = _unhindered(runs)
+        hindered = [run for run in runs if run.thread_id not in {free.thread_id for free in free}]
+        if asked >= min(limit + len(hindered), limit + PASSED_OVER_MAX):
+            return [*free, *hindered[:1]]
+        asked = min(limit + 2 * len(hindered), limit + PASSED_OVER_MAX)
+
+
+def _unhindered(runs: Sequence[Run]) -> list[Run]:
+    """Those of `runs` whose threads nobody holds, held now: to tell something of a run takes its thread's row."""
+    if not runs:
+        return []
+    threads = Thread.objects.filter(pk__in=[run.thread_id for run in runs])
+    free = set(unlocked(threads).order_by().values_list("pk", flat=True))
+    return [run for run in runs if run.thread_id in free]
+
+
 @contextmanager
 def apart(run: Run, done: str) -> Iterator[None]:
-    """A savepoint: what is wrong with one run takes back nothing of the others'. The database's faults pass through."""
+    """A savepoint: what is wrong with one run takes back nothing of the others'. So it is with a row that is held; the
+    database's other faults pass through.
+    """
     try:
         with transaction.atomic():
             yield
     except Exception as error:
+        if is_lock_wait(error):
+            logger.warning("run %s could not be %s yet, somebody holds a row of it", run.pk, done)
+            return
         if is_passing(error):
             raise
         logger.exception("run %s could not be %s", run.pk, done)
@@ -98,14 +131,6 @@ def claim_alone(worker_id: str, run_id: str) -> Run | None:
     with transaction.atomic(savepoint=False):
         run = unlocked(_abandoned(HELD)).filter(pk=run_id).first()
         return run and claim_one(run, worker_id)
-
-
-def unlocked(runs: QuerySet[Run]) -> QuerySet[Run]:
-    """Those whose rows nobody holds: a worker that was stopped in a transaction must not stop the others, too.
-
-    PostgreSQL ends such a transaction after a while (settings); SQLite has one writer, and this says nothing there.
-    """
-    return runs.select_for_update(skip_locked=True)
 
 
 _OLDEST_QUEUED = """
@@ -151,7 +176,8 @@ def end_cancelled(limit: int) -> int:
     Who claims does that too, but only as far as slots are free, and where there is a runner at all.
     """
     ended = 0
-    for run in list(unlocked(_abandoned([RunStatus.CANCELLING])).order_by("created_at")[:limit]):
+    runs = list(unlocked(_abandoned([RunStatus.CANCELLING])).order_by("created_at")[:limit])
+    for run in _unhindered(runs):
         with apart(run, "ended"):
             ended += end_run(run, Ending(RunStatus.CANCELLED), only_from=[RunStatus.CANCELLING], epoch=run.epoch)
     return ended
@@ -248,7 +274,11 @@ def beat(worker_id: str, runs: Sequence[Run], stopping: bool = False) -> Pulse:
             for run in Run.objects.filter(pk__in=epochs, worker_id=worker_id, status__in=HELD).only("epoch", "status")
             if run.epoch == epochs[run.pk]
         ]
+        # One whose row somebody holds has its lease renewed by what it writes, or by the next beat.
+        free = set(unlocked(Run.objects.filter(pk__in=[run.pk for run in mine])).values_list("pk", flat=True))
         for run in mine:
+            if run.pk not in free:
+                continue
             Run.objects.filter(pk=run.pk, epoch=run.epoch, worker_id=worker_id, status__in=HELD).update(
                 lease_until=_lease()
             )
