@@ -40,9 +40,9 @@ def attach(engine: Engine | None) -> None:
 @require_safe
 @never_cache
 def live(request: HttpRequest) -> JsonResponse:
-    """200 `{"status": "ok"}` while the process's loop turns, else 503: a restart is the cure for that, and for nothing
-    that readiness speaks of."""
-    turns = loop_turns()
+    """200 `{"status": "ok"}` while the process's loop turns, and its runner's writer does, else 503: a restart is the
+    cure for that, and for nothing that readiness speaks of."""
+    turns = loop_turns() and (_engine is None or _engine.writes())
     return JsonResponse({"status": OK if turns else "stuck"}, status=200 if turns else 503)
 
 

@@ -18,6 +18,18 @@ WAIT_SECONDS = 3.0
 """For a connection, and for a lock. Whoever waits longer is told to come again (503)."""
 AWAY_WAIT_SECONDS = 0.1
 AWAY_AFTER_SECONDS = 2.0
+SILENCE = {
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""When a connection is given up whose other end does not even acknowledge: after 20 seconds where nothing was sent, and
+after 15 (here in milliseconds) where something was.
+
+All other limits are kept by the server, and a host that vanished keeps none. Left to the system, that is found out
+after a quarter of an hour, or after two hours."""
 
 Pool = ConnectionPool[psycopg.Connection[Any]]
 
@@ -49,6 +61,7 @@ def options(size: int, statement_seconds: float, idle_seconds: float, given: dic
     return {
         "application_name": "kumos",
         "connect_timeout": round(WAIT_SECONDS),
+        **SILENCE,
         **given,
         "options": " ".join([*words, given.get("options", "")]).strip(),
         "pool": {

@@ -22,6 +22,8 @@ from runs.runner import Runner
 logger = logging.getLogger(__name__)
 
 RESTART_SECONDS = 1.0
+STILL_LEASES = 3
+"""A writer that has been at one thing for so many leases does not come back from it. Others have its runs by then."""
 HAND_OFF_SECONDS = 10.0
 """How long handing back may take once the time to finish is over."""
 
@@ -49,6 +51,10 @@ class Engine:
         if not self._tasks or not self.runner.registered.is_set():
             return "starting"
         return "ok" if self.runner.works() and not self._tasks[0].done() else "stopped"
+
+    def writes(self) -> bool:
+        """Whether what the runner has to store is stored, or fails, in a foreseeable time. From any thread."""
+        return not self.runner.writer.stands_still(STILL_LEASES * settings.KUMOS_LEASE_SECONDS)
 
     async def stop(self, seconds: float) -> None:
         """Claims nothing more, lets runs finish for `seconds`, hands the rest back; returns soon after, whatever fails.

@@ -155,6 +155,35 @@ def test_a_runner_that_gets_nothing_done_is_not_ready(settings: Settings, tmp_pa
     with_engine(work)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_runner_whose_writer_stands_still_is_not_alive(settings: Settings, tmp_path: Path) -> None:
+    """Its loops turn, and nothing that it does is stored any more."""
+    settings.DATA_DIR = tmp_path
+    settings.KUMOS_LEASE_SECONDS, settings.KUMOS_BEAT_SECONDS = 0.4, 0.1
+
+    async def until_it_is(word: str) -> tuple[int, Any]:
+        while (found := await asyncio.to_thread(asked, "/health/live"))[1]["status"] != word:
+            await asyncio.sleep(0.02)
+        return found
+
+    async def work(engine: Engine) -> None:
+        held = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        engine.start()
+        await until_the_runner_is("ok")
+        writing = asyncio.create_task(
+            engine.runner.writer.run(lambda: asyncio.run_coroutine_threadsafe(held.wait(), loop).result())
+        )
+        try:
+            assert (await until_it_is("stuck"))[0] == 503
+        finally:
+            held.set()
+            await writing
+        assert (await until_it_is("ok"))[0] == 200
+
+    with_engine(work)
+
+
 def test_a_loop_that_stands_still_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "LOOP_SECONDS", 0.1)
     standing = asyncio.new_event_loop()  # nobody runs it

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 from django.core.management import call_command
@@ -60,6 +62,30 @@ def test_what_the_address_says_wins() -> None:
     assert options["application_name"] == "mine"
     assert options["options"].endswith("-c statement_timeout=1s")
     assert options["pool"]["max_size"] == 5
+
+
+def test_a_host_that_vanishes_is_noticed() -> None:
+    """A server keeps its limits for as long as it is there; what ends the wait for one that is not is the client's."""
+    connection.ensure_connection()
+    held = connection.connection.info.get_parameters()
+    assert {name: held.get(name) for name in postgres.SILENCE} == {
+        "keepalives": "1",
+        "keepalives_idle": "5",
+        "keepalives_interval": "5",
+        "keepalives_count": "3",
+        "tcp_user_timeout": "15000",
+    }
+    tcp = socket.socket(fileno=os.dup(connection.connection.fileno()))
+    with closing(tcp):
+        kept = [tcp.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)]
+        names = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+        kept += [tcp.getsockopt(socket.IPPROTO_TCP, name) for name in names]
+    assert kept == [1, 5, 5, 3, 15_000]
+
+
+def test_what_the_address_says_of_silence_wins() -> None:
+    options = postgres.options(5, 10, 15, {"tcp_user_timeout": "60000", "keepalives_idle": "30"})
+    assert (options["tcp_user_timeout"], options["keepalives_idle"], options["keepalives_count"]) == ("60000", "30", 3)
 
 
 def test_a_row_that_is_held_too_long_is_given_up() -> None:
