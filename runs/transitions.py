@@ -6,6 +6,7 @@ while it holds a run is in `progress.py`. Guards are WHERE clauses (contract 2.9
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Coalesce
 
@@ -21,9 +22,10 @@ from assistants import bell, conversation, metrics, stores
 from assistants.clock import now, shared_now
 from assistants.errors import ApiError, not_found, unavailable
 from assistants.failpoints import failpoint, failpoint_on_commit
+from assistants.faults import is_undone
 from assistants.models import Message, MessageStatus, Project, Thread
 from assistants.retrieval import conversations
-from assistants.rows import hold
+from assistants.rows import hold, unlocked
 from assistants.serializers.fields import merge_metadata
 from assistants.serializers.thread import thread_object
 from runs import budgets, ledger, story
@@ -189,6 +191,7 @@ def retryable(runs: QuerySet[Run]) -> QuerySet[Run]:
 
 
 CANCELLED_FROM = (RunStatus.QUEUED, RunStatus.IN_PROGRESS, RunStatus.REQUIRES_ACTION)
+HELD_SECONDS = 2.0
 
 
 def cancel_run(run: Run) -> Run:
@@ -212,10 +215,27 @@ def cancel_run(run: Run) -> Run:
 def cancel_runs(ids: Sequence[str]) -> int:
     """`cancel_run` for many in a few statements. Returns how many there were to cancel.
 
-    Those that nobody works on become `cancelling` as well: whoever claims next ends them (`queue.end_cancelled`).
+    Those that nobody works on become `cancelling` as well: whoever claims next ends them (`queue.end_cancelled`). Those
+    whose rows somebody holds are left for a moment, since a worker that has one of them may want another next. What is
+    held longer is not cancelled.
     """
+    cancelled = 0
+    give_up_at = time.monotonic() + HELD_SECONDS
+    while True:
+        try:
+            cancelled += _cancel_unlocked(ids)
+        except OperationalError as error:
+            if not is_undone(error):
+                raise
+        if not Run.objects.filter(pk__in=ids, status__in=CANCELLED_FROM).exists() or time.monotonic() > give_up_at:
+            return cancelled
+        time.sleep(0.01)
+
+
+def _cancel_unlocked(ids: Sequence[str]) -> int:
     with transaction.atomic():
-        runs = list(Run.objects.filter(pk__in=ids, status__in=CANCELLED_FROM).select_for_update())
+        wanted = Run.objects.filter(pk__in=ids, status__in=CANCELLED_FROM)
+        runs = list(unlocked(wanted.select_related("thread")))  # its row, too: the event takes it
         changes: dict[str, Any] = {"status": RunStatus.CANCELLING, "required_action": None}
         Run.objects.filter(pk__in=[run.pk for run in runs]).update(**changes)
         for run in runs:

@@ -20,7 +20,7 @@ from pytest_django.fixtures import Settings
 
 from assistants.clock import now
 from assistants.models import Thread
-from runs import queue
+from runs import queue, transitions
 from runs.models import Run
 from runs.runner import Runner
 from runs.story import run_event
@@ -28,7 +28,7 @@ from runs.writer import Writer
 from streaming import journal
 from streaming.models import Event
 from tests.conftest import ApiClient
-from tests.loops import PATIENCE_SECONDS, run_async, until
+from tests.loops import PATIENCE_SECONDS, run_async, until, where
 from tests.runs.at_work import running
 from tests.runs.conftest import ask
 from tests.runs.model import Model
@@ -85,17 +85,23 @@ def elsewhere[T](work: Callable[[], T]) -> T:
 
 def until_somebody_waits() -> None:
     """Returns when a session waits for a lock of this one."""
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
-    with connection.cursor() as cursor:
-        while True:
+
+    def somebody_waits() -> bool:
+        with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT pg_stat_clear_snapshot(), EXISTS (SELECT 1 FROM pg_stat_activity"
                 " WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
             )
-            if cursor.fetchone()[1]:
-                return
-            assert time.monotonic() < give_up_at, "nobody waits"
-            time.sleep(0.01)
+            return bool(cursor.fetchone()[1])
+
+    until_it_is(somebody_waits)
+
+
+def until_it_is(true: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < give_up_at, where(true)
+        time.sleep(0.01)
 
 
 def claimed(limit: int) -> list[str]:
@@ -184,6 +190,27 @@ def test_a_thread_that_is_held_for_a_moment_is_waited_for(alice: ApiClient) -> N
             claiming = pool.submit(elsewhere, partial(claimed, 1))
             until_somebody_waits()
         assert claiming.result(PATIENCE_SECONDS) == [run.pk]
+
+
+def test_cancelling_many_waits_for_nobody_who_may_wait_for_it(alice: ApiClient) -> None:
+    """A worker's transaction has one run and wants another; whoever cancels both has that, and wants the first."""
+    one, other = (ask(alice, "Hello")[1] for _ in range(2))
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            assert Run.objects.filter(pk=one.pk).update(worker_id="worker_a")
+            cancelling = pool.submit(elsewhere, lambda: transitions.cancel_runs([other.pk, one.pk]))
+            until_it_is(lambda: Run.objects.filter(pk=other.pk, status="cancelling").exists())
+            assert Run.objects.filter(pk=other.pk).update(worker_id="worker_a")
+        assert cancelling.result(PATIENCE_SECONDS) == 2
+    assert set(Run.objects.values_list("status", flat=True)) == {"cancelling"}
+
+
+def test_cancelling_many_leaves_what_is_held_for_long(alice: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transitions, "HELD_SECONDS", 0.1)
+    (_, one), (thread, two), (_, three) = (ask(alice, "Hello") for _ in range(3))
+    with held(one, thread):
+        assert transitions.cancel_runs([one.pk, two.pk, three.pk]) == 1
+    assert transitions.cancel_runs([one.pk, two.pk, three.pk]) == 2
 
 
 def test_a_beat_does_not_wait_for_a_row(alice: ApiClient) -> None:
