@@ -165,6 +165,8 @@ class Worker(models.Model):
 
     class Meta:
         ordering = ["-started_at"]
+        verbose_name = "runner"
+        verbose_name_plural = "runners"
 
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"

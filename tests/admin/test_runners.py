@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -107,6 +108,14 @@ def test_a_process_for_one_run_is_left_alone(root: Client) -> None:
     assert "Nothing to do" in asked(root, "drain", alone)
     alone.refresh_from_db()
     assert not alone.drain_asked
+
+
+def test_they_are_called_runners_everywhere(root: Client) -> None:
+    one = worker()
+    for address in ("/admin/", LIST, f"{LIST}{one.pk}/change/", f"{LIST}{one.pk}/history/"):
+        text = re.sub(r"<[^>]*>", " ", root.get(address).content.decode()).replace(one.pk, "").replace("runworker", "")
+        assert "unner" in text
+        assert not re.search(r"\bworkers?\b", text, re.IGNORECASE), address
 
 
 def test_a_viewer_cannot_drain(staff: Callable[..., Client]) -> None:
