@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assistants import assistant_files, versions, yaml_text
+from assistants.admin import audit
 from assistants.assistant_files import Refused, apply, written
 from assistants.models import Assistant, AssistantVersion, Project
 from tests.conftest import ApiClient
@@ -297,6 +299,10 @@ def test_what_export_prints_apply_takes(alice: ApiClient, tmp_path: Path, monkey
     newest = other.versions.first()
     assert newest is not None
     assert newest.author == "manage.py"
+    entry = LogEntry.objects.select_related("user").get()
+    (part,) = audit.parts_of(entry)
+    assert (entry.user.username, entry.object_id) == ("manage.py", other.pk)
+    assert [(change.label, change.old, change.new) for change in part.changes] == [("name", "Other", "Renamed")]
     monkeypatch.setattr("sys.stdin", io.StringIO(printed("export", other.pk)))
     assert printed("apply", "-f", "-") == f"unchanged {other.pk}  Renamed  in Atlas\n"
 

@@ -25,6 +25,7 @@ from assistants.errors import ApiError
 from assistants.masking import masked
 from assistants.models import Assistant, AssistantVersion
 
+from . import audit
 from .lists import BoundedAdmin
 from .markup import moment, page_of
 
@@ -150,7 +151,9 @@ def roll_back(admin: BoundedAdmin, request: HttpRequest, object_id: str, number:
             text = f"Nothing to do: it is what it was in version {number} already."
             admin.message_user(request, text, messages.WARNING)
         else:
-            admin.log_change(request, assistant, f"Back to version {number}, as version {version.number}.")
+            before = found(assistant, version.number - 1).body
+            words = f"Back to version {number}, as version {version.number}."
+            admin.log_change(request, assistant, audit.said(words, Assistant, before, version.body))
             text = f"It is again what it was in version {number}. That is version {version.number}."
             admin.message_user(request, text, messages.SUCCESS)
     return HttpResponseRedirect(page_of(Assistant, assistant.pk))

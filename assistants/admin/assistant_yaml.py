@@ -29,11 +29,13 @@ from assistants.differences import Difference, differences
 from assistants.masking import masked
 from assistants.models import Assistant, Project
 
+from . import audit
 from .lists import BoundedAdmin
 from .markup import list_of
 
 EXPORTED_AT_ONCE = 1000
 IMPORTED_BYTES = 1024 * 1024
+IMPORTED = "Imported from YAML."
 CHANGED_MEANWHILE = "Something has changed since you looked. This is what the import would do now."
 
 
@@ -184,9 +186,10 @@ def preview(given: dict[str, Any], outcomes: Sequence[Outcome]) -> dict[str, Any
 def tell(admin: BoundedAdmin, request: HttpRequest, outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.did == "made":
-            admin.log_addition(request, outcome.assistant, "Imported from YAML.")
+            admin.log_addition(request, outcome.assistant, audit.made(IMPORTED, outcome.assistant))
         elif outcome.did == "changed":
-            admin.log_change(request, outcome.assistant, "Imported from YAML.")
+            values = audit.said(IMPORTED, Assistant, outcome.before, outcome.after)
+            admin.log_change(request, outcome.assistant, values)
     counts = Counter(outcome.did for outcome in outcomes)
     admin.message_user(
         request, f"Imported: {', '.join(f'{count} {did}' for did, count in counts.items())}.", messages.SUCCESS

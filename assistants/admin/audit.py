@@ -137,13 +137,19 @@ def same(field: Any, old: Any, new: Any) -> bool:
 
 def told(words: str, old: Values, obj: Model) -> list[dict[str, Any]]:
     """The message of a change that no form made: for `log_change`. `old` is `values_of` before it."""
-    values = differences(type(obj), old, values_of(obj))
+    return said(words, type(obj), old, values_of(obj))
+
+
+def said(words: str, model: type[Model], old: Values, new: Values) -> list[dict[str, Any]]:
+    """As `told`, where the two states are at hand, or only a part of them is for the log."""
+    values = differences(model, old, new)
     return [{"changed": {"fields": [value["label"] for value in values]}, "words": words, "values": values}]
 
 
-def made(words: str, obj: Model) -> list[dict[str, Any]]:
-    """As `told`, of an object that no form made: for `log_addition`."""
-    return [{"added": {}, "words": words, "values": differences(type(obj), {}, values_of(obj))}]
+def made(words: str, obj: Model, new: Values | None = None) -> list[dict[str, Any]]:
+    """As `told`, of an object that no form made: for `log_addition`. `new` is what the log keeps of it, if not all."""
+    values = differences(type(obj), {}, values_of(obj) if new is None else new)
+    return [{"added": {}, "words": words, "values": values}]
 
 
 # Writing --------------------------------------------------------------------------------------------------------------
@@ -249,9 +255,18 @@ def entry(obj: Model, action: int, message: Any, user_id: Any) -> LogEntry:
 
 def enter_addition(obj: Model, words: str) -> None:
     """Enters what a command made. To be called in the transaction that makes it."""
+    entry(obj, ADDITION, made(words, obj), command_user()).save()
+
+
+def enter_change(obj: Model, words: str, old: Values, new: Values) -> None:
+    """Enters what a command changed, likewise."""
+    entry(obj, CHANGE, said(words, type(obj), old, new), command_user()).save()
+
+
+def command_user() -> Any:
     users = get_user_model().objects
     user, _ = users.get_or_create(username=COMMAND, defaults={"is_active": False, "password": "!"})  # matches nothing
-    entry(obj, ADDITION, made(words, obj), user.pk).save()
+    return user.pk
 
 
 # Reading --------------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from assistants.rows import Vanished
 from assistants.serializers.tools import AUTO_CHUNK_TOKENS, AUTO_OVERLAP_TOKENS
 from assistants.serializers.vector_store import DESCRIPTION_MAX, NAME_MAX
 
-from . import holders, store_search
+from . import audit, holders, store_search
 from .file import RemovableAdmin, named_store
 from .lists import BoundedChangeList, ProjectFilter
 from .markup import badge, error_in_words, json_block, link, moment, page_of, titled
@@ -266,7 +266,10 @@ class VectorStoreAdmin(RemovableAdmin):
 
     def note(self, request: HttpRequest, store: VectorStore, what: str, names: list[str]) -> None:
         if names:
-            self.log_change(request, store, f"Files {what}: {', '.join(names[:20])}{' …' if len(names) > 20 else ''}.")
+            words = f"Files {what}: {', '.join(names[:20])}{' …' if len(names) > 20 else ''}."
+            listed = {"files": "\n".join(names)}
+            old, new = {"attached": ({}, listed), "detached": (listed, {})}.get(what, ({}, {}))
+            self.log_change(request, store, audit.said(words, VectorStore, old, new))
 
     def back(self, request: HttpRequest, store: VectorStore, text: str, level: int = messages.SUCCESS) -> HttpResponse:
         self.message_user(request, text, level)

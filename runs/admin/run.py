@@ -16,6 +16,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from assistants import clock, trials
+from assistants.admin import audit
 from assistants.admin.lists import BoundedChangeList, ReadOnlyAdmin
 from assistants.admin.markup import clipped, moment, page_of, titled
 from assistants.errors import ApiError
@@ -31,6 +32,7 @@ from .run_filters import FILTERS
 
 RUNS_BESIDE = 50
 DONE_AT_ONCE = 500
+LOGGED = ("status", "assistant_id", "model", "made_by", "retry_of", "cancelled_at")
 
 
 def runs_of_thread(thread: Thread) -> SafeString:
@@ -41,6 +43,11 @@ def runs_of_thread(thread: Thread) -> SafeString:
         for run in runs
     ]
     return mark_safe(render_to_string("admin/runs/run/beside.html", {"rows": rows}))
+
+
+def logged(run: Run) -> dict[str, Any]:
+    """What the audit log keeps of a run: nothing that people or models wrote, for not everybody may read that."""
+    return {name: getattr(run, name) for name in LOGGED}
 
 
 class RunChangeList(BoundedChangeList):
@@ -216,14 +223,18 @@ class RunAdmin(ReadOnlyAdmin):
         """What became of those that `act` did not refuse; `made` is noted of what is a run of its own."""
         became = []
         for run in runs:
+            was = logged(run)
             try:
-                became.append(act(run))
+                now = act(run)
             except ApiError as error:
                 self.message_user(request, f"{run.pk}: {error}", messages.WARNING)
+                continue
+            became.append(now)
+            if made:
+                self.log_change(request, run, audit.said(done, Run, {}, {"retried by": now.pk}))
+                self.log_addition(request, now, audit.made(made.format(run.pk), now, logged(now)))
             else:
-                self.log_change(request, run, done)
-                if made:
-                    self.log_addition(request, became[-1], made.format(run.pk))
+                self.log_change(request, run, audit.said(done, Run, was, logged(now)))
         return became
 
     # Pages of their own -------------------------------------------------------------------------------------------

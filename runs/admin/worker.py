@@ -18,6 +18,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from assistants.admin import audit
 from assistants.admin.lists import ReadOnlyAdmin, capped_count, spoken
 from assistants.admin.markup import badge, duration, moment, page_of
 from assistants.clock import shared_now
@@ -213,7 +214,9 @@ class WorkerAdmin(ReadOnlyAdmin):
         done = 0
         for worker in workers.filter(slots__gt=0):  # one with a single run claims nothing anyhow
             if queue.ask_to_drain(worker, drain):
-                self.log_change(request, worker, f"{told.capitalize()}.")
+                was = audit.values_of(worker)
+                worker.drain_asked = drain
+                self.log_change(request, worker, audit.told(f"{told.capitalize()}.", was, worker))
                 done += 1
         if not done:
             self.message_user(request, "Nothing to do: that is so already.", messages.WARNING)

@@ -12,6 +12,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from assistants import versions, yaml_text
+from assistants.admin import audit
 from assistants.admin.assistant_yaml import CHANGED_MEANWHILE, IMPORTED_BYTES
 from assistants.admin.markup import page_of
 from assistants.models import Assistant, Project
@@ -70,7 +71,14 @@ def test_it_is_shown_and_then_done(root: Client, assistant: Assistant) -> None:
     assert (assistant.instructions, assistant.version) == ("Be brief.", 2)
     new = Assistant.objects.get(name="New").versions.get()
     assert (new.author, new.note) == ("root", "From a file")
-    assert LogEntry.objects.filter(object_id__in=[assistant.pk, new.assistant_id]).count() == 2
+    (changed,), (made,) = (
+        audit.parts_of(LogEntry.objects.get(object_id=id)) for id in (assistant.pk, new.assistant_id)
+    )
+    assert changed.words == made.words == "Imported from YAML."
+    assert [(change.label, change.old, change.new) for change in changed.changes] == [
+        ("instructions", "Be kind.", "Be brief.")
+    ]
+    assert ("name", "", "New") in [(change.label, change.old, change.new) for change in made.changes]
 
 
 def test_a_file_is_taken_as_well(root: Client, assistant: Assistant) -> None:

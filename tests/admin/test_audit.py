@@ -17,8 +17,10 @@ from assistants.admin import audit
 from assistants.admin.markup import list_of, page_of
 from assistants.masking import MASK
 from assistants.models import ApiKey, Membership, Project, Share, Thread, VectorStore
+from runs.models import Run, Worker
 
 from .conftest import HOSTILE, Talk
+from .manyruns import queued
 
 LOG = list_of(LogEntry)
 
@@ -90,6 +92,24 @@ def test_an_action_is_entered_for_each_object(root: Client, talk: Talk) -> None:
         old, new = changes(thing)["revoked at"]
         assert (old, bool(new)) == ("", True)
         assert "Revoked." in root.get(f"{LOG}?q={thing.pk}").content.decode()
+
+
+def test_what_is_done_to_runs_and_runners_is_entered_with_values(root: Client, dragons: Project) -> None:
+    run = queued(dragons, metadata={"note": "what people wrote"})
+    root.post(list_of(Run), {"action": "cancel", "_selected_action": [run.pk]})
+    entered = changes(run)
+    assert entered["status"] == ("queued", "cancelled")
+    assert entered["cancelled at"][1]
+    assert set(entered) == {"status", "cancelled at"}
+    root.post(list_of(Run), {"action": "retry", "_selected_action": [run.pk]})
+    again = Run.objects.get(retry_of=run.pk)
+    assert changes(run) == {"retried by": ("", again.pk)}
+    assert changes(again)["retry of"] == ("", run.pk)
+    runner = Worker.objects.create(id="worker_a", host="here", pid=1, slots=4)
+    for action, values in (("drain", ("False", "True")), ("undrain", ("True", "False"))):
+        root.post(list_of(Worker), {"action": action, "_selected_action": [runner.pk]})
+        assert changes(runner) == {"drain asked": values}
+    assert "what people wrote" not in "".join(LogEntry.objects.values_list("change_message", flat=True))
 
 
 def test_secrets_are_never_entered(root: Client, dragons: Project) -> None:

@@ -8,9 +8,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from assistants import clock, versions
+from assistants.admin import audit
 from assistants.admin.assistant_versions import SHOWN, address_of, version_link
 from assistants.admin.markup import page_of
 from assistants.models import Assistant, AssistantVersion, Project, Thread, VectorStore
@@ -106,8 +108,15 @@ def test_rolled_back_without_leaving_the_page(root: Client, assistant: Assistant
     newest = assistant.versions.first()
     assert newest is not None
     assert (newest.number, newest.author, newest.note) == (4, "root", "Back to version 2")
+    part = audit.parts_of(LogEntry.objects.get(object_id=assistant.pk))[0]
+    assert part.words == "Back to version 2, as version 4."
+    changed = {change.label: (change.old, change.new) for change in part.changes}
+    older, newer = assistant.versions.get(number=3).body, newest.body
+    assert changed["instructions"] == (older["instructions"], newer["instructions"])
+    assert changed["temperature"] == (str(older["temperature"]), "1.0")
     assert "already" in told(back(root, assistant, 2))
     assert assistant.versions.count() == 4
+    assert LogEntry.objects.count() == 1
 
 
 def test_what_is_gone_is_said_and_nothing_changes(root: Client, assistant: Assistant) -> None:

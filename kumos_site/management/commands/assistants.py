@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 
 from assistants import assistant_files
+from assistants.admin import audit
 from assistants.assistant_files import Outcome, Refused
 from assistants.differences import in_words
 from assistants.models import Assistant, Project
 from kumos_site.tables import missing_migrations
 
 AUTHOR = "manage.py"
+APPLIED = "Applied from YAML by `manage.py assistants apply`."
 
 
 class Command(BaseCommand):
@@ -46,13 +49,25 @@ class Command(BaseCommand):
 
     def apply(self, text: str, project: Project | None, dry_run: bool) -> None:
         try:
-            outcomes = assistant_files.apply(text, author=AUTHOR, project=project, dry_run=dry_run)
+            with transaction.atomic():
+                outcomes = assistant_files.apply(text, author=AUTHOR, project=project, dry_run=dry_run)
+                if not dry_run:
+                    enter(outcomes)
         except Refused as refused:
             raise CommandError("\n".join([*refused.faults, "Nothing was changed."])) from None
         for outcome in outcomes:
             self.stdout.write(told(outcome, dry_run))
         if dry_run:
             self.stdout.write("A dry run: nothing was changed.")
+
+
+def enter(outcomes: Sequence[Outcome]) -> None:
+    """In the audit log, as what is done in the admin is."""
+    for outcome in outcomes:
+        if outcome.did == "made":
+            audit.enter_addition(outcome.assistant, APPLIED)
+        elif outcome.did == "changed":
+            audit.enter_change(outcome.assistant, APPLIED, outcome.before, outcome.after)
 
 
 def project_named(name: str | None) -> Project | None:
