@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import ActionLocation
+from django.contrib.admin.utils import unquote
 from django.forms import Script
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -92,15 +93,17 @@ class AssistantAdmin(BoundedAdmin):
         return [name for name in self.list_display if name != "clone" or self.has_add_permission(request)]
 
     def original(self, request: HttpRequest) -> Assistant | None:
-        """The assistant that the one in the add form is a copy of."""
+        """The assistant that a new one is a copy of: a clone, or what was “saved as new” on its page."""
         pk = request.GET.get("clone")
+        if "_saveasnew" in request.POST and request.resolver_match is not None:
+            pk = unquote(request.resolver_match.kwargs.get("object_id", ""))
         original = self.get_object(request, pk) if pk else None
         return original if original and self.has_view_permission(request, original) else None
 
     def get_form(self, request: HttpRequest, obj: Assistant | None = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change, **kwargs)
         original = self.original(request) if obj is None else None
-        return type(form.__name__, (form,), {"original_tools": original.tools}) if original else form
+        return type(form.__name__, (form,), {"original": original}) if original else form
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         if original := self.original(request):

@@ -6,7 +6,7 @@ So there is one source of rules: what is refused here is refused there, with the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -166,8 +166,10 @@ class AssistantForm(AssistantModelForm):
             "description": "One line for people, for example <em>Answers from our handbook</em>. No model sees it.",
         }
 
-    original_tools: Sequence[Mapping[str, Any]] = ()
-    """Those of the assistant that this new one is a copy of."""
+    original: Assistant | None = None
+    """What this new one is a copy of: from it comes what the form does not show."""
+    is_tried = False
+    """What comes of it is asked and not saved."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         instance = kwargs.get("instance")
@@ -178,7 +180,7 @@ class AssistantForm(AssistantModelForm):
         self.stored = versions.body_of(self.instance)
         self.suggest("model", suggestions.models)
         self.suggest("vector_store", lambda: suggestions.vector_stores(self.instance.project_id or ""))
-        self.was = instance.tools if instance is not None else self.original_tools
+        self.was = self.instance if instance is not None else self.original
         if not self.instance._state.adding and "project" in self.fields:
             self.fields["project"].widget = forms.HiddenInput()  # posted along, so that "save as new" knows it
 
@@ -200,8 +202,14 @@ class AssistantForm(AssistantModelForm):
         return instructions.replace("\r\n", "\n")
 
     def clean_metadata(self) -> Any:
-        """What is left as it was shown stays. A mask that is left where its secret cannot stay is no value to keep."""
-        was = self.instance.metadata
+        """What is left as it was shown stays, in a copy as well, but not in a copy for another project, whose people
+        would read it. A mask that is left where its secret cannot stay is no value to keep."""
+        if self.is_tried:  # no run reads it
+            return self.cleaned_data["metadata"]
+        project = self.cleaned_data.get("project")
+        was: Mapping[str, Any] = {}
+        if self.was is not None and (project is None or project.pk == self.was.project_id):
+            was = self.was.metadata
         meant = unmasked(self.cleaned_data["metadata"], was)
         names = [name for name in meant if MASK in str(meant[name])] if isinstance(meant, dict) else []
         if lost := [name for name in names if meant[name] != was.get(name)]:
@@ -271,8 +279,9 @@ class AssistantForm(AssistantModelForm):
         tools: list[dict[str, Any]] = []
         given = self.cleaned_data.get
         if given("file_search"):
+            tools_before = self.was.tools if self.was is not None else []
             old: Mapping[str, Any] = next(
-                (tool.get("file_search", {}) for tool in self.was if tool["type"] == "file_search"), {}
+                (tool.get("file_search", {}) for tool in tools_before if tool["type"] == "file_search"), {}
             )
             ranking = {**old.get("ranking_options", {}), "score_threshold": given("score_threshold") or 0}
             options: dict[str, Any] = {"ranking_options": ranking}

@@ -50,6 +50,7 @@ def prepare(page: AssistantAdmin, request: HttpRequest) -> HttpResponse:
     given = request.POST.copy()
     given.pop("based_on", None)  # nothing is saved, so it does no harm that somebody has saved meanwhile
     form = page.get_form(request, saved, change=saved is not None)(given, instance=saved)
+    form.is_tried = True
     if not form.is_valid():
         errors = {name: [str(message) for message in messages] for name, messages in form.errors.items()}
         labels = {name: str(field.label or name.replace("_", " ").capitalize()) for name, field in form.fields.items()}

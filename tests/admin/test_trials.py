@@ -13,6 +13,7 @@ from django.test import Client
 
 from assistants import clock, trials
 from assistants.admin import audit
+from assistants.masking import MASK
 from assistants.models import ApiKey, Assistant, Membership, Project, Thread, VectorStore
 from assistants.models.assistant import AssistantVersion
 
@@ -50,6 +51,11 @@ def test_a_trial_is_what_the_form_would_save_and_nothing_is_saved(member: Client
     thread = Thread.objects.get(pk=side["thread"])
     assert (thread.project, thread.metadata) == (dragons, {"kumos.purpose": "trial"})
     assert (side["assistant"], side["name"], made["project"]) == (scratch.pk, "Searcher", dragons.pk)
+
+
+def test_a_copy_whose_secrets_are_masked_is_tried_before_it_is_saved(member: Client, dragons: Project) -> None:
+    made = tried(member, dragons, metadata={"api_key": MASK})
+    assert MASK not in str(Assistant.objects.get(pk=made["trial"]).metadata)
 
 
 def test_one_trial_follows_the_form_and_begins_anew_when_asked(member: Client, dragons: Project) -> None:

@@ -14,6 +14,7 @@ from django.test import Client
 from assistants import tokens
 from assistants.admin import audit
 from assistants.admin.markup import page_of
+from assistants.masking import MASK
 from assistants.models import Assistant, File, FileStatus, Project, VectorStore, VectorStoreFile
 
 from .test_assistants import ADD, WEATHER, form
@@ -218,6 +219,36 @@ def test_a_clone_begins_as_its_original_with_what_the_form_does_not_show(root: C
     copy = Assistant.objects.exclude(pk=original.pk).get()
     assert (copy.tools, copy.metadata, copy.model) == (original.tools, {"team": "a"}, "scripted")
     assert copy.version == 1
+
+
+@pytest.mark.parametrize("how", ["clone", "save as new"])
+def test_the_secrets_of_a_copy_are_neither_shown_nor_lost(
+    staff: Callable[..., Client], dragons: Project, how: str
+) -> None:
+    """By somebody who may not read content, either. They do not go into another project, where others read them."""
+    client = staff("view_assistant", "add_assistant", "change_assistant")
+    metadata = {"api_key": "hunter2", "team": "a"}
+    original = Assistant.objects.create(project=dragons, model="scripted", name="Guide", metadata=metadata)
+    elves = Project.objects.create(name="Elves")
+    page = page_of(Assistant, original.pk)
+    address, more = (f"{ADD}?clone={original.pk}", {}) if how == "clone" else (page, {"_saveasnew": "1"})
+    shown = client.get(address)
+    assert "hunter2" not in shown.content.decode()
+    filled = {field.html_name: field.value() for field in shown.context["adminform"].form}
+    filled = {name: value for name, value in filled.items() if value not in (None, False)} | more | {"name": "Copy"}
+    assert MASK in filled["metadata"] if isinstance(filled["metadata"], str) else filled["metadata"]["api_key"] == MASK
+    filled["metadata"] = json.dumps({"api_key": MASK, "team": "b"})
+    refused = client.post(address, {**filled, "project": elves.pk})
+    assert "“api_key”: what ••• hides is kept only" in refused.content.decode()
+    assert Assistant.objects.count() == 1
+    assert client.post(address, filled).status_code == 302
+    copy = Assistant.objects.exclude(pk=original.pk).get()
+    assert copy.metadata == {"api_key": "hunter2", "team": "b"}
+    assert "hunter2" not in client.get(page_of(Assistant, copy.pk)).content.decode()
+    assert "hunter2" not in "".join(LogEntry.objects.values_list("change_message", flat=True))
+    typed = {**filled, "project": elves.pk, "metadata": json.dumps({"api_key": "of their own"})}
+    assert client.post(address, typed).status_code == 302
+    assert Assistant.objects.get(project=elves).metadata == {"api_key": "of their own"}
 
 
 def test_clones_are_offered_to_those_who_may_make_assistants(staff: Callable[..., Client], dragons: Project) -> None:
