@@ -37,6 +37,26 @@ def test_every_list_answers_on_empty_data(root: Client, model: type[Model]) -> N
         assert "unsafe" not in answer.headers["Content-Security-Policy"]
 
 
+@pytest.mark.parametrize(
+    ("address", "above", "title"),
+    [
+        ("/admin/usage/", [], "Usage"),
+        ("/admin/system/", [], "System"),
+        ("/admin/tools/", [], "Tools"),
+        ("/admin/runs/run/errors/", ["Runs"], "Failed runs by error"),
+        ("/admin/runs/run/all/cancel/", ["Runs"], "Cancel 0 runs"),
+        ("/admin/runs/provider/models/", ["Providers"], "Models"),
+    ],
+)
+def test_pages_of_no_object_say_where_they_are(root: Client, address: str, above: list[str], title: str) -> None:
+    page = root.get(address).content.decode()
+    (trail,) = re.findall(r'<ol class="breadcrumbs">(.*?)</ol>', page, re.S)
+    items = [" ".join(re.sub(r"<[^>]+>", "", item).split()) for item in re.findall(r"<li.*?</li>", trail, re.S)]
+    assert items == ["Home", *above, title]
+    addresses = re.findall(r'href="([^"]+)"', trail)
+    assert [root.get(one).status_code for one in addresses] == [200] * (1 + len(above))
+
+
 def test_a_fresh_installation_is_told_what_to_do_next(root: Client, dragons: Project) -> None:
     page = root.get("/admin/").content.decode()
     assert reverse("admin:assistants_assistant_add") in page
