@@ -6,7 +6,7 @@ Bounded: a page sums up to ROWS_SUMMED runs, and asks for a shorter time where t
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -18,7 +18,6 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin
-from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import FileResponse, HttpRequest
@@ -27,14 +26,14 @@ from django.template.response import TemplateResponse
 
 from assistants import clock, keys
 from assistants.admin.lists import capped_count
-from assistants.admin.markup import list_of, page_of
-from assistants.models import ApiKey, Assistant, Project
+from assistants.admin.markup import list_of
 from runs import usage
 from runs.admin.outcome import dollars
 from runs.models import ModelPrice, RunStatus, UsageRecord
 from runs.usage import Used
 
 from .admin import may_view
+from .usage_names import BY, names_of, offer
 
 ROWS_SHOWN = 200
 ROWS_SUMMED = 2_000_000
@@ -43,7 +42,6 @@ NAMED_AT_ONCE = 500
 MEMORY_BYTES = 1024 * 1024
 
 COLUMNS = {"project": "project_id", "made_by": "made_by", "assistant": "assistant_id", "model": "model"}
-BY = [("project", "Project"), ("made_by", "Key or person"), ("assistant", "Assistant"), ("model", "Model")]
 OVER = [("", "The whole time"), ("day", "Each day"), ("month", "Each month")]
 PERIODS = [
     ("today", "Today"),
@@ -122,12 +120,6 @@ class Row:
         return [*(f"{count:,}" for count in counts), cost_of(used), f"{used.unpriced:,}" if used.unpriced else "–"]
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
-    name: str
-    href: str = ""
-
-
 def cost_of(used: Used) -> str:
     """Not "$0.00" where nobody knows."""
     return "unknown" if used.unpriced and used.unpriced == used.runs else dollars(used.spent)
@@ -139,6 +131,8 @@ def page(request: HttpRequest) -> HttpResponseBase:
     given = request.GET.copy()
     given.setdefault("period", "other" if given.get("since") or given.get("until") else "month")
     form = UsageForm(given, label_suffix="")
+    if request.GET.get("format") != "csv":
+        offer(form)
     context: dict[str, Any] = {**admin.site.each_context(request), "title": "Usage", "form": form}
     if form.is_valid():
         asked = form.cleaned_data
@@ -201,29 +195,6 @@ def shown(request: HttpRequest, records: QuerySet[UsageRecord], asked: dict[str,
 
 def at_of(row: dict[str, Any], over: str) -> str:
     return f"{usage.moment(row['at']):{'%Y-%m' if over == 'month' else '%Y-%m-%d'}}" if over else ""
-
-
-def names_of(by: str, ids: set[str]) -> dict[str, Named]:
-    """What people call projects, keys, people and assistants; those that are gone keep their ids."""
-    if by == "project":
-        projects = Project.objects.filter(pk__in=ids).values_list("pk", "name")
-        return {pk: Named(name, page_of(Project, pk)) for pk, name in projects}
-    if by == "assistant":
-        assistants = Assistant.objects.filter(pk__in=ids).values_list("pk", "name")
-        return {pk: Named(name or pk, page_of(Assistant, pk)) for pk, name in assistants}
-    if by == "made_by":
-        lines = keys.lines_of(id for id in ids if not id.startswith("user "))
-        names = {id: Named(line_called(line), page_of(ApiKey, line[0].pk)) for id, line in lines.items()}
-        people = {int(number) for id in ids if (number := id.removeprefix("user ")) != id and number.isdecimal()}
-        users = get_user_model()._default_manager.filter(pk__in=people)
-        return names | {f"user {user.pk}": Named(user.get_username()) for user in users}
-    return {}
-
-
-def line_called(line: Sequence[ApiKey]) -> str:
-    """The newest key, and how many it follows: what they have used is one sum."""
-    before = len(line) - 1
-    return f"{line[0]}{f' and {before} before it' if before else ''}"
 
 
 # As a file ------------------------------------------------------------------------------------------------------------

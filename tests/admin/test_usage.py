@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from django.test import Client
 from assistants import clock, keys
 from assistants.admin.markup import page_of
 from assistants.models import ApiKey, Assistant, Project
-from kumos_site import usage_page
+from kumos_site import usage_names, usage_page
 from runs import usage
 from runs.models import ModelPrice, UsageRecord
 
@@ -256,12 +257,64 @@ def test_it_is_for_whom_may_see_it(client: Client, staff: Callable[..., Client],
     assert "Tell their prices" not in seen.content.decode()
 
 
+def choices(page: str, name: str) -> dict[str, str] | None:
+    """What the field has to choose from, value → name; None where one types."""
+    found = re.search(rf'<select name="{name}".*?</select>', page, re.S)
+    return dict(re.findall(r'<option value="([^"]*)"[^>]*>(.*?)</option>', found[0])) if found else None
+
+
+def test_what_to_sum_is_picked_by_name(root: Client, dragons: Project, elves: Project) -> None:
+    first, _ = ApiKey.issue(dragons, f"billing {HOSTILE}")
+    second, _ = keys.rotate(first, timedelta(hours=1), None)
+    user = User.objects.get(username="root")
+    saved = Assistant.objects.create(project=dragons, model="mine", name="Searcher")
+    Assistant.objects.create(project=dragons, model="mine", name="Half a searcher", scratch_of=user)
+    used(dragons, 7, model="o3")
+    page = text(root)
+    assert HOSTILE not in page
+    assert choices(page, "project") == {"": "All", dragons.pk: "Dragons", elves.pk: "Elves"}
+    assert choices(page, "assistant") == {"": "All", saved.pk: "Searcher"}
+    makers = {"": "All", first.pk: f"billing {SHOWN} ({second.prefix}…) and 1 before it", f"user {user.pk}": "root"}
+    assert choices(page, "made_by") == makers
+    assert set(re.findall(r'<option value="(\w+)"></option>', page)) == {"mine", "o3"}
+
+
+def test_what_is_asked_for_is_chosen_and_kept_in_the_file(root: Client, dragons: Project, elves: Project) -> None:
+    used(dragons, 7, model="o3")
+    used(elves, 8, model="o3")
+    page = text(root, f"?by=model&project={dragons.pk}&assistant=&model=o3&period=today")
+    assert f'<option value="{dragons.pk}" selected>Dragons' in page
+    (address,) = re.findall(r'<a class="button" href="(\?[^"]*)">As CSV', page)
+    (row,) = rows(root.get(PAGE + html.unescape(address)))
+    assert (row["id"], row["runs"], row["cost_usd"]) == ("o3", "1", "0.000007")
+    gone = text(root, "?assistant=asst_gone&made_by=key_gone")
+    assert '<option value="asst_gone" selected>asst_gone' in gone
+    assert '<option value="key_gone" selected>key_gone' in gone
+    assert root.get(f"{PAGE}?project=%00&made_by=%00").status_code == 400
+
+
+def test_where_there_are_too_many_an_id_is_typed(
+    root: Client, dragons: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage_names, "LISTED", 2)
+    for number in range(2):
+        Project.objects.create(name=f"p{number}")
+        ApiKey.issue(dragons, f"key {number}")
+    page = text(root, f"?project={dragons.pk}")
+    assert choices(page, "project") is None
+    assert re.search(rf'<input type="text" name="project" value="{dragons.pk}"', page)
+    assert "Project (id)" in page
+    assert choices(page, "made_by") is not None
+    ApiKey.issue(dragons, "one more")
+    assert choices(text(root), "made_by") is None
+
+
 @pytest.mark.parametrize("by", ["project", "made_by", "assistant", "model"])
 def test_it_asks_little(root: Client, dragons: Project, django_assert_max_num_queries: Any, by: str) -> None:
     for index in range(30):
         key, _ = ApiKey.issue(dragons, f"key {index}")
         used(Project.objects.create(name=f"p{index}"), made_by=key.pk, model=f"m{index}", assistant_id=f"asst_{index}")
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(13):
         text(root, f"?by={by}&over=day")
 
 
