@@ -34,6 +34,7 @@ from django.urls import reverse
 from assistants import clock
 from assistants.admin.markup import page_of
 from assistants.models import ApiKey, Assistant, Project, Thread
+from runs.admin import error_groups
 from runs.models import ModelPrice, Run, UsageRecord
 from streaming.models import Event
 from tests.backends import Postgres
@@ -148,6 +149,7 @@ def pages(largest: str) -> list[tuple[str, str, float | None]]:
     """Name, address and goal in milliseconds."""
     project, key, assistant = (model.objects.order_by("pk")[0].pk for model in (Project, ApiKey, Assistant))
     request = Run.objects.order_by("created_at").values_list("request_id", flat=True)[1000]
+    failed = Run.objects.filter(status="failed").values_list("last_error", flat=True)[0]
     listed = [
         ("run list", "", 300.0),
         ("… failed", "?status=failed", 300),
@@ -157,6 +159,9 @@ def pages(largest: str) -> list[tuple[str, str, float | None]]:
         ("… of a key", f"?made_by={key}", 300),
         ("… of an assistant", f"?assistant={assistant}", 300),
         ("… of a request id", f"?q={request}", 300),
+        ("… of an error", f"?error={error_groups.group_of(failed).key}", 300),
+        ("… of an error that none has", "?error=0", 300),
+        ("… without trials", "?trial=no", 300),
         ("… the last of its pages", "?p=20", 300),
     ]
     found = [(name, f"/admin/runs/run/{query}", goal) for name, query, goal in listed]

@@ -173,7 +173,9 @@ class Narrowing:
         if not self.error:
             return runs, edge
         read = list(runs.order_by("-created_at", "-id").values_list("pk", "last_error", "created_at")[:ERRORS_READ])
-        ids = [pk for pk, last_error, _ in read if self.of_error(last_error)]
+        found = [(pk, last_error) for pk, last_error, _ in read if self.of_error(last_error)]
+        ids = [pk for pk, _ in found]
+        self.__dict__["error_in_words"] = told(found[0][1]) if found else self.error  # not looked for once more
         if len(read) == ERRORS_READ:
             edge = read[-1][2]
         return runs.filter(pk__in=ids[:LISTED]), edge
@@ -202,9 +204,13 @@ class Narrowing:
         failed = Run.objects.filter(status=RunStatus.FAILED).order_by("-created_at", "-id")
         for last_error in failed.values_list("last_error", flat=True)[:ERRORS_READ].iterator(chunk_size=ROWS_AT_ONCE):
             if self.of_error(last_error):
-                group = group_of(last_error)
-                return f"{group.code}: {group.message}"
+                return told(last_error)
         return self.error
+
+
+def told(last_error: object) -> str:
+    group = group_of(last_error)
+    return f"{group.code}: {group.message}"
 
 
 def name_of(model: type[Project] | type[Assistant], id: str) -> str:

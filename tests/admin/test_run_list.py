@@ -8,10 +8,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from pytest_django.asserts import assertHTMLEqual
 
 from assistants.admin import markup
 from assistants.models import ApiKey, Project
@@ -19,6 +21,7 @@ from runs.admin import narrowing
 from runs.admin.error_groups import group_of
 from runs.models import Run, RunStatus, UsageRecord
 
+from .conftest import HOSTILE
 from .manyruns import LIMIT, TIMEOUT, assistant, ended, failed, made_at, queued
 
 LIST = "/admin/runs/run/"
@@ -52,6 +55,16 @@ def test_a_row_tells_who_ran_what_how_long_and_at_what_price(root: Client, drago
     for text in ("Keeper v3", "m1", "Dragons", "key “tariff robot”", "12.3 s", "0.42 s", "1,234", "$0.0011"):
         assert text in row[0], text
     assert f'data-run="{run.pk}"' in row[0]
+
+
+def test_a_box_to_tick_is_djangos_own(root: Client, dragons: Project) -> None:
+    for name in (HOSTILE, "O'Hara {0} & Ö"):
+        project = Project(name=name)
+        page = admin.site._registry[Project]
+        assertHTMLEqual(page.action_checkbox(project), admin.ModelAdmin.action_checkbox(page, project))
+    assert root.get(LIST).context["cl"].list_display[0] == "action_checkbox"
+    queued(dragons)
+    assert root.get(LIST).content.decode().count('id="action-toggle"') == 1
 
 
 @pytest.mark.parametrize(("cost", "told"), [(None, "no price known"), (0, "$0.00"), (12_300_000, "$12.30")])
@@ -113,6 +126,11 @@ def test_the_error_of_a_run_leads_to_those_that_failed_alike(root: Client, drago
     assert "The model server at &lt;address&gt; did not answer." in page
     assert other.pk not in page
     assert listed(root, "?error=nonsense") == set()
+    for query in (f"?error={key}", "?error=nonsense"):
+        with CaptureQueriesContext(connection) as asked:
+            root.get(LIST + query)
+        read = [sql for query in asked.captured_queries if 'AS "last_error"' in (sql := query["sql"])]
+        assert len(read) == 1, read  # the errors are read once, whether one is found or not
 
 
 @pytest.mark.parametrize(
