@@ -121,6 +121,27 @@ def test_the_comparison_can_be_read_by_everybody(page: Page, api: Api, scheme: s
     assert page.evaluate(TOO_WIDE) == []
 
 
+def test_on_a_phone_the_versions_are_one_below_the_other(page: Page, api: Api) -> None:
+    id = api.assistant("Test Small", instructions=GOOD)
+    for number in range(3):
+        api.post(
+            f"/assistants/{id}",
+            {"instructions": f"{BROKEN} {number}", "metadata": {"a long name of a label": "x" * 60}},
+        )
+    page.set_viewport_size({"width": 360, "height": 740})
+    for address in (address_of(id), address_of(id).replace("/change/", "/versions/")):
+        page.goto(address)
+        box = page.get_by_role("region", name="List of versions")
+        expect(box.get_by_role("button")).to_have_count(3)
+        assert box.evaluate("(one) => one.scrollWidth - one.clientWidth") == 0
+        for part in box.locator("input, button, li, td > a").all():
+            found = part.bounding_box()
+            assert found is not None
+            assert found["x"] >= 0
+            assert found["x"] + found["width"] <= 360
+        assert page.evaluate(TOO_WIDE) == []
+
+
 def test_a_file_is_shown_and_then_imported(page: Page, api: Api) -> None:
     id = api.assistant("Test Import", instructions=GOOD)
     page.goto("/admin/assistants/assistant/")
