@@ -6,7 +6,7 @@ which bring their own. What may stand in `data` is decided by the serializers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -25,6 +25,10 @@ ROWS_PER_DELETE = 200
 end_overdue: list[Callable[[str], bool]] = []
 """Asked before a message is refused: given the id of the active run, ends it if its time is over and says whether it
 did. The app `runs` enters itself (runs/apps.py)."""
+
+end_with_threads: list[Callable[[Collection[str]], None]] = []
+"""Told the ids of threads before they are deleted, in the same transaction: ends what is active there, so that what it
+has used is counted. The app `runs` enters itself (runs/apps.py)."""
 
 
 def find_thread(project: Project, id: str) -> Thread:
@@ -55,11 +59,18 @@ def insert_thread(project: Project, data: Mapping[str, Any]) -> Thread:
     return thread
 
 
+def end_work_in(threads: Collection[str]) -> None:
+    """What is active in the threads of these ids, which the caller is about to delete, ends."""
+    for end in end_with_threads:
+        end(threads)
+
+
 def delete_thread(thread: Thread) -> None:
-    """Removes a thread without an active run, and all that belongs to it, few rows at a time and each by itself.
+    """Removes a thread and all that belongs to it, few rows at a time and each by itself.
 
     One cascade over all events of a long thread would hold SQLite's only writer for seconds, and every run would wait.
     """
+    end_work_in([thread.pk])
     for relation in Thread._meta.get_fields(include_hidden=True):
         if isinstance(relation, ManyToOneRel):
             rows = relation.related_model._base_manager.filter(**{relation.field.name: thread.pk})

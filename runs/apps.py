@@ -16,4 +16,5 @@ class RunsConfig(AppConfig):
 
         registry["file_search"] = FileSearch()
         conversation.end_overdue.append(transitions.end_overdue)
+        conversation.end_with_threads.append(transitions.end_with_threads)
         shared.have_worked.append(has_worked)

@@ -58,6 +58,7 @@ class Turn:
     completer: Completer
     model: str
     """By which name `completer` knows the model."""
+    asked: bool = False
     message: MessageScribe | None = None
     message_done: bool = False
     calls: dict[int, Call] = field(default_factory=dict)
@@ -86,6 +87,18 @@ class Turn:
         assert usage is not None  # the answer is over, and where the model said nothing it was estimated
         words = max(usage.completion_tokens - self.said_tokens, 0)
         return usage_of(usage.prompt_tokens, words, usage.cached_tokens, usage.reasoning_tokens)
+
+    def is_seen(self) -> bool:
+        """Whether the turn has the step that its usage belongs to: once all that was written is in the log."""
+        if self.call_scribe is not None:
+            return self.call_scribe.step is not None
+        return self.message is not None and self.message.opened is not None
+
+    async def settle(self) -> None:
+        """Nothing of it is being written any more."""
+        for scribe in (self.message, self.call_scribe):
+            if scribe is not None:
+                await scribe.settle()
 
 
 def next_turn(run: Run) -> Turn:
@@ -162,48 +175,49 @@ class Executor:
             case CancelRequested():
                 await self._conclude(Stop.CANCELLED)
             case CompleterError():
-                await self._end(partial(progress.fail, self.run, error.code, error.message, await self._spent()))
+                spent = await self._spent()
+                spent.pop("unseen", None)  # who refuses, or is not there, is paid nothing
+                await self._end(partial(progress.fail, self.run, error.code, error.message, **spent))
             case _ if isinstance(error, OutcomeUnknown) or is_passing(error):
                 logger.warning("run %s is given up, the database failed: %r", self.run.pk, error)
                 await self._end(partial(queue.release, self.run, crashed=not is_lock_wait(error)))
             case _:
                 logger.error("run %s failed", self.run.pk, exc_info=error)
+                spent = await self._spent()
                 await self._end(
-                    partial(
-                        progress.fail, self.run, "server_error", "Sorry, something went wrong.", await self._spent()
-                    )
+                    partial(progress.fail, self.run, "server_error", "Sorry, something went wrong.", **spent)
                 )
 
     async def _conclude(self, reason: Stop) -> None:
         match reason:
             case Stop.CANCELLED:
-                await self._end(partial(progress.cancel, self.run, await self._spent()))
+                await self._end(partial(progress.cancel, self.run, **await self._spent()))
             case Stop.EXPIRED:
-                await self._end(partial(progress.expire, self.run, await self._spent()))
+                await self._end(partial(progress.expire, self.run, **await self._spent()))
             case Stop.HANDED_BACK:
                 await self._end(partial(queue.release, self.run))
                 failpoint("run.handed_back")
 
-    async def _spent(self) -> dict[str, Any] | None:
-        """What the open step has cost so far; estimated, where the model would have reported it in the end."""
+    async def _spent(self) -> dict[str, Any]:
+        """What the turn under way has cost so far, as an `Ending` takes it: estimated, where the model would have
+        reported it in the end."""
         turn = self._turn
-        if turn is None or (turn.message is None and turn.call_scribe is None):
-            return None
+        if turn is None or not turn.asked:
+            return {}
+        await turn.settle()
         if turn.usage is None:
             turn.usage = await asyncio.to_thread(turn.estimate)
-        return turn.used()
+        return {"usage" if turn.is_seen() else "unseen": turn.used()}
 
     async def _end(self, ending: Callable[[], None]) -> None:
         """The last word on the run, after the last append that is under way."""
         if self._turn is not None:
-            for scribe in (self._turn.message, self._turn.call_scribe):
-                if scribe is not None:
-                    await scribe.settle()
+            await self._turn.settle()
         try:
             try:
                 await self.pen.write(ending)
             except CancelRequested:
-                await self.pen.write(partial(progress.cancel, self.run, await self._spent()))
+                await self.pen.write(partial(progress.cancel, self.run, **await self._spent()))
         except Fenced:
             metrics.FENCE_REJECTIONS.labels("write").inc()
             logger.info("run %s ended elsewhere", self.run.pk)
@@ -234,6 +248,7 @@ class Executor:
         request = turn.prompt.for_model(turn.model)
         if turn.completer.sees:
             request = await self.images.shown(request)
+        turn.asked = True
         async with aclosing(turn.completer.stream(request)) as events:
             async for event in events:
                 await self.pen.check()

@@ -7,9 +7,11 @@ tokens cost is said by `prices.py`.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from django.db import DatabaseError, connection, transaction
 
@@ -24,13 +26,16 @@ _later = ThreadPoolExecutor(1, thread_name_prefix="prices")
 """Where the table of prices is read for the first time."""
 
 
-def enter(run: Run, moment: datetime) -> None:
-    """Enters an ended run. To be called in the transaction that ends it, after its usage is known."""
-    used = run.usage or {}
+def enter(run: Run, moment: datetime, unseen: Mapping[str, Any] | None = None) -> None:
+    """Enters an ended run. To be called in the transaction that ends it, after its usage is known.
+
+    `unseen` is usage that the run itself does not show.
+    """
+    parts = [part for part in (run.usage, unseen) if part]
     tokens = (
-        used.get("prompt_tokens", 0),
-        used.get("prompt_token_details", {}).get("cached_tokens", 0),
-        used.get("completion_tokens", 0),
+        sum(part.get("prompt_tokens", 0) for part in parts),
+        sum(part.get("prompt_token_details", {}).get("cached_tokens", 0) for part in parts),
+        sum(part.get("completion_tokens", 0) for part in parts),
     )
     model = providers.meant(run.model, run.project_id)
     later = False

@@ -213,17 +213,17 @@ def _set_calls(step: RunStep, calls: Sequence[Mapping[str, Any]], arguments: Map
     step.usage = usage
 
 
-def fail(run: Run, code: str, message: str, usage: Usage | None = None) -> None:
+def fail(run: Run, code: str, message: str, usage: Usage | None = None, unseen: Usage | None = None) -> None:
     error = {"code": code, "message": message}
-    _end(run, Ending(RunStatus.FAILED, last_error=error, usage=usage), [RunStatus.IN_PROGRESS])
+    _end(run, Ending(RunStatus.FAILED, last_error=error, usage=usage, unseen=unseen), [RunStatus.IN_PROGRESS])
 
 
-def cancel(run: Run, usage: Usage | None = None) -> None:
-    _end(run, Ending(RunStatus.CANCELLED, usage=usage), [RunStatus.CANCELLING])
+def cancel(run: Run, usage: Usage | None = None, unseen: Usage | None = None) -> None:
+    _end(run, Ending(RunStatus.CANCELLED, usage=usage, unseen=unseen), [RunStatus.CANCELLING])
 
 
-def expire(run: Run, usage: Usage | None = None) -> None:
-    _end(run, Ending(RunStatus.EXPIRED, usage=usage), HELD)
+def expire(run: Run, usage: Usage | None = None, unseen: Usage | None = None) -> None:
+    _end(run, Ending(RunStatus.EXPIRED, usage=usage, unseen=unseen), HELD)
 
 
 def stop_short(run: Run, run_reason: str, message_reason: str, usage: Usage | None) -> None:

@@ -63,8 +63,9 @@ def build(run: Run) -> Prompt:
 
 
 def _left(budget: int | None, steps: list[RunStep], kind: str) -> int | None:
-    """What is left of a whole-run budget (contract 2.8)."""
-    return None if budget is None else budget - sum(step.usage[kind] for step in steps if step.usage)
+    """What is left of a whole-run budget (contract 2.8). A step that was interrupted begins again, with all it had."""
+    done = [step.usage for step in steps if step.usage and step.status == StepStatus.COMPLETED]
+    return None if budget is None else budget - sum(usage[kind] for usage in done)
 
 
 def _history(run: Run) -> Iterator[ChatMessage]:

@@ -9,7 +9,7 @@ from assistants.clock import now
 from assistants.models import Message, MessageStatus
 from runs import story
 from runs.models import Run, RunStep, StepStatus, StepType
-from runs.transitions import close_step, end_message, keep_streamed_calls, open_steps
+from runs.transitions import close_step, end_message, keep_streamed_calls, open_steps, unreported_usage
 from streaming import journal
 
 STEP_ERROR = {"code": "server_error", "message": "The step was interrupted and begins again."}
@@ -27,6 +27,7 @@ def close_interrupted_work(run: Run) -> None:
             drafts.append(story.message_event(message, run))
         keep_streamed_calls(run, step)
         step.last_error = STEP_ERROR
+        step.usage = unreported_usage(run, step)  # it is asked for again, and has to be paid twice
         close_step(step, StepStatus.FAILED, moment)
         drafts.append(story.step_event(step, run))
     if drafts:

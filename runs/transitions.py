@@ -7,7 +7,7 @@ while it holds a run is in `progress.py`. Guards are WHERE clauses (contract 2.9
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -28,7 +28,7 @@ from assistants.retrieval import conversations
 from assistants.rows import hold, unlocked
 from assistants.serializers.fields import merge_metadata
 from assistants.serializers.thread import thread_object
-from runs import budgets, ledger, story
+from runs import budgets, ledger, story, unreported
 from runs.models import ACTIVE, HELD, Run, RunStatus, RunStep, StepStatus, StepType
 from streaming import journal
 from streaming.journal import Draft
@@ -308,6 +308,19 @@ def expire_run(run: Run) -> bool:
     return end_run(run, Ending(RunStatus.EXPIRED), only_from=ACTIVE)
 
 
+def end_with_threads(threads: Collection[str]) -> None:
+    """Ends what is active in threads that the caller is about to delete, in his transaction: what it has used is kept.
+
+    Whoever works on it is fenced by that, and told, so that the model is not listened to any longer.
+    """
+    with transaction.atomic():
+        for run in Run.objects.filter(thread__in=threads, status__in=ACTIVE).select_for_update():
+            asks = run.lease_until is not None and not open_steps(run).exists()
+            unseen = usage_of(unreported.of_prompt(run)) if asks else None
+            if end_run(run, Ending(RunStatus.CANCELLED, unseen=unseen), only_from=ACTIVE):
+                bell.ring_runner("run.cancel", run_id=run.pk)
+
+
 # Ending runs ----------------------------------------------------------------------------------------------------------
 
 STEP_AT_END = {
@@ -333,13 +346,16 @@ STEP_ERRORS = ("server_error", "rate_limit_exceeded")
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run ends (contract 2.9). `usage` is that of the open step, `message_reason` why an open message ends."""
+    """How a run ends (contract 2.9). `message_reason` is why an open message ends, `usage` what its open step has used;
+    estimated where nobody knows. `unseen` is what was used for an answer of which nothing came: no step shows it.
+    """
 
     status: RunStatus
     last_error: Mapping[str, str] | None = None
     incomplete_reason: str = ""
     message_reason: str = ""
     usage: Usage | None = None
+    unseen: Usage | None = None
 
 
 def end_run(
@@ -368,7 +384,7 @@ def end_run(
         drafts = [*before, *_end_open_work(ended, ending, moment)]
         ended.usage = total_usage(ended)
         ended.save(update_fields=["usage"])
-        ledger.enter(ended, moment)
+        ledger.enter(ended, moment, ending.unseen)
         Thread.objects.filter(pk=ended.thread_id, active_run_id=ended.pk).update(active_run_id=None)
         journal.append(ended.thread_id, [*drafts, story.run_event(ended)])
         failpoint("run.ended.before_commit")
@@ -396,7 +412,7 @@ def _end_open_work(run: Run, ending: Ending, moment: datetime) -> list[Draft]:
         step.last_error = run.last_error if run.status == RunStatus.FAILED else None
         if step.last_error and step.last_error["code"] not in STEP_ERRORS:
             step.last_error = {**step.last_error, "code": "server_error"}
-        step.usage = ending.usage or step.usage
+        step.usage = ending.usage or step.usage or unreported_usage(run, step)
         close_step(step, STEP_AT_END[RunStatus(run.status)], moment)
         drafts.append(story.step_event(step, run))
     return drafts
@@ -422,6 +438,12 @@ def close_step(step: RunStep, status: StepStatus, moment: datetime) -> None:
     step.status = status
     setattr(step, f"{status}_at", moment)
     step.save(update_fields=["status", f"{status}_at", "step_details", "call_arguments", "usage", "last_error"])
+
+
+def unreported_usage(run: Run, step: RunStep) -> Usage:
+    """An estimate, where the worker of an open step told of none."""
+    used = unreported.of_step(run, step)
+    return usage_of(used.prompt_tokens, used.completion_tokens)
 
 
 def open_steps(run: Run) -> Any:
