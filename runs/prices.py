@@ -7,6 +7,7 @@ of a price: what cannot be found is None, "no price known", which is not 0.
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import time
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -52,10 +54,14 @@ class Book:
     prices: Mapping[str, Own] = field(default_factory=dict)
     addresses: Mapping[str, str] = field(default_factory=dict)
 
-    def price(self, model: str) -> Own | None:
-        """Of the name as it stands, else of what follows the provider in it."""
+    def named(self, model: str) -> str | None:
+        """The name in `prices` that holds for a model: its own as it stands, else what follows the provider in it."""
         whole = model.lower()
-        return self.prices.get(whole) or self.prices.get(whole.partition("/")[2])
+        return next((name for name in (whole, whole.partition("/")[2]) if name in self.prices), None)
+
+    def price(self, model: str) -> Own | None:
+        name = self.named(model)
+        return None if name is None else self.prices[name]
 
 
 class Way(NamedTuple):
@@ -132,12 +138,26 @@ def forget() -> None:
 
 
 def is_free(model: str, book: Book) -> bool:
-    """What answers on the operator's own machines: the model in the box, and Ollama's."""
+    """What answers on the operator's own machines: the model in the box, and those of the Ollama of the settings.
+
+    A provider may be called "ollama" and be anything: it is taken for one on this machine alone, by its address.
+    """
     prefix = model.partition("/")[0]
-    if model == "scripted" or prefix == "ollama":
+    local = bool(providers.ollama_base())
+    if model == "scripted":
         return True
+    if prefix == "ollama":
+        return local or prefix not in book.addresses or is_loopback(book.addresses[prefix])
     elsewhere = prefix in book.addresses or prefix == "openai" or providers.openai_base()
-    return not elsewhere and bool(providers.ollama_base())
+    return local and not elsewhere
+
+
+def is_loopback(address: str) -> bool:
+    host = urlsplit(address).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def ways_of(model: str, book: Book) -> tuple[Way, ...]:

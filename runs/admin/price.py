@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.validators import MinValueValidator
+from django.db.models import Q
 from django.http import HttpRequest
 
 from assistants import clock
 from assistants.admin.lists import BoundedAdmin
 from runs import budgets, prices
+from runs.completers import providers
 from runs.models import ModelPrice, UsageRecord
 
 if TYPE_CHECKING:
@@ -71,19 +73,18 @@ class ModelPriceAdmin(BoundedAdmin):
 
     @admin.action(permissions=["change"], description="Price this month's runs of selected models that had no price")
     def price_earlier_runs(self, request: HttpRequest, chosen: Any) -> None:
-        prices.forget()
-        since = budgets.month_of(clock.now())
-        priced = 0
+        priced, unfinished = 0, []
         for price in chosen:
-            unpriced = UsageRecord.objects.filter(ended_at__gte=since, model__iexact=price.model, cost=None)
-            records = list(unpriced.order_by("-ended_at")[:PRICED_AT_ONCE])
-            for record in records:
-                tokens = (record.prompt_tokens, record.cached_tokens, record.completion_tokens)
-                record.cost = prices.cost_of(record.model, *tokens)
-            UsageRecord.objects.bulk_update(records, ["cost"], batch_size=500)
-            self.log_change(request, price, f"Priced {len(records):,} earlier runs.")
-            priced += len(records)
-        self.message_user(request, f"{priced:,} runs have a cost now.", messages.SUCCESS)
+            count, is_all = price_unpriced(price)
+            self.log_change(request, price, f"Priced {count:,} earlier run{'' if count == 1 else 's'}.")
+            priced += count
+            if not is_all:
+                unfinished.append(price.model)
+        told = "1 run has a cost now." if priced == 1 else f"{priced:,} runs have a cost now."
+        self.message_user(request, told, messages.SUCCESS)
+        if unfinished:
+            left = f"More are left of: {', '.join(unfinished)}. Do it again to go on."
+            self.message_user(request, left, messages.WARNING)
 
     @admin.display(description="In ($ a million tokens)")
     def prompt_shown(self, price: ModelPrice) -> str:
@@ -96,6 +97,36 @@ class ModelPriceAdmin(BoundedAdmin):
     @admin.display(description="Out")
     def completion_shown(self, price: ModelPrice) -> str:
         return plain(price.completion)
+
+
+def price_unpriced(price: ModelPrice) -> tuple[int, bool]:
+    """Prices this month's runs that had no price and have this one, the newest first: as many as are done at once.
+    Returns how many that were, and whether it was all of them.
+
+    Which price a run has is said by the book alone, as where a run ends: by its whole name, or behind a provider's.
+    """
+    prices.forget()
+    book = prices.own_book()
+    unpriced = UsageRecord.objects.filter(ended_at__gte=budgets.month_of(clock.now()), cost=None).order_by()
+
+    def has_it(model: str) -> bool:
+        return book.named(model) == price.model.lower()
+
+    named = unpriced.exclude(model__in=providers.DEFAULTS).values_list("model", flat=True).distinct()
+    models = [model for model in named if has_it(model)]
+    by_default = unpriced.filter(model__in=providers.DEFAULTS).values_list("project_id", flat=True).distinct()
+    meant = {project: providers.meant(providers.DEFAULT, project) for project in by_default}
+    projects = [project for project, model in meant.items() if has_it(model)]
+    its = unpriced.filter(Q(model__in=models) | Q(model__in=providers.DEFAULTS, project_id__in=projects))
+
+    found = list(its.order_by("-ended_at")[: PRICED_AT_ONCE + 1])
+    records = found[:PRICED_AT_ONCE]
+    for record in records:
+        tokens = (record.prompt_tokens, record.cached_tokens, record.completion_tokens)
+        model = meant[record.project_id] if record.model in providers.DEFAULTS else record.model
+        record.cost = prices.cost_of(model, *tokens)
+    UsageRecord.objects.bulk_update(records, ["cost"], batch_size=500)
+    return len(records), len(found) == len(records)
 
 
 def plain(amount: Decimal) -> str:

@@ -28,6 +28,8 @@ from runs.models import Provider
 OPENAI_OFFICIAL = "https://api.openai.com/v1"
 OLLAMA_USUAL = "http://127.0.0.1:11434"
 SCRIPTED, DEFAULT = "scripted", "default"
+DEFAULTS = ("", DEFAULT)
+"""Names that mean the default."""
 KEY_PREFIX = "KUMOS_PROVIDER_KEY_"
 """What the names of variables begin with that a provider may take its key from. Others hold other secrets."""
 UNCONNECTED = (
@@ -143,7 +145,7 @@ def servers() -> list[Server]:
 
 def meant(model: str, project_id: str = "") -> str:
     """What `default` (or nothing) means: the project's default, else KUMOS_DEFAULT_MODEL. Others mean themselves."""
-    if model not in {"", DEFAULT}:
+    if model not in DEFAULTS:
         return model
     chosen = Project.objects.filter(pk=project_id).values_list("default_model", flat=True).first() if project_id else ""
     return settings.KUMOS_DEFAULT_MODEL if chosen in {None, "", DEFAULT} else str(chosen)

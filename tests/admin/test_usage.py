@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from pytest_django.fixtures import Settings
 
 from assistants import clock, keys
 from assistants.admin.markup import page_of
 from assistants.models import ApiKey, Assistant, Project
 from kumos_site import usage_names, usage_page
 from runs import usage
+from runs.admin import price as admin_price
 from runs.models import ModelPrice, UsageRecord
 
 from .conftest import HOSTILE, SHOWN
@@ -350,6 +352,56 @@ def test_an_operator_enters_a_price_and_prices_what_had_none(root: Client, drago
     root.post(PRICES, {"action": "price_earlier_runs", "_selected_action": [price.pk]})
     costs = UsageRecord.objects.order_by("run_id").values_list("cost", flat=True)
     assert list(costs) == [10 * 1.5 + 5 * 3, None, None]
+
+
+def price_earlier(client: Client, *chosen: ModelPrice) -> str:
+    """What the action says."""
+    post = {"action": "price_earlier_runs", "_selected_action": [price.pk for price in chosen]}
+    answer = client.post(PRICES, post, follow=True)
+    return " ".join(str(message) for message in answer.context["messages"])
+
+
+def costs() -> dict[str, int | None]:
+    return dict(UsageRecord.objects.values_list("model", "cost"))
+
+
+def test_a_price_holds_behind_a_providers_name_as_it_does_for_new_runs(root: Client, dragons: Project) -> None:
+    price = ModelPrice.objects.create(model="Llama-X", prompt=1, completion=1)
+    ModelPrice.objects.create(model="dear/llama-x", prompt=9, completion=9)
+    for model in ("llama-x", "gw/llama-x", "GW/LLAMA-X", "dear/llama-x", "gw/org/llama-x", "gw/my-llama-x", "other"):
+        used(dragons, None, model=model)
+    assert "3 runs have a cost now." in price_earlier(root, price)
+    assert {model for model, cost in costs().items() if cost == 15} == {"llama-x", "gw/llama-x", "GW/LLAMA-X"}
+    assert set(costs().values()) == {15, None}
+
+
+def test_what_was_asked_for_as_the_default_has_the_price_of_what_that_means(
+    root: Client, dragons: Project, elves: Project, settings: Settings
+) -> None:
+    settings.KUMOS_DEFAULT_MODEL = "gw/llama-x"
+    Project.objects.filter(pk=elves.pk).update(default_model="other")
+    price = ModelPrice.objects.create(model="llama-x", prompt=1, completion=1)
+    used(dragons, None, model="default")
+    used(dragons, None, model="")
+    used(elves, None, model="default")
+    assert "2 runs have a cost now." in price_earlier(root, price)
+    assert list(UsageRecord.objects.order_by("run_id").values_list("cost", flat=True)) == [15, 15, None]
+
+
+def test_what_is_too_much_at_once_is_said_and_goes_on(
+    root: Client, dragons: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin_price, "PRICED_AT_ONCE", 2)
+    price = ModelPrice.objects.create(model="mine", prompt=1, completion=1)
+    for day in (3, 1, 2):
+        used(dragons, None, model="mine", at=NOW.replace(day=day))
+    told = price_earlier(root, price)
+    assert "2 runs have a cost now." in told
+    assert "More are left of: mine. Do it again to go on." in told
+    assert UsageRecord.objects.get(cost=None).ended_at == NOW.replace(day=1)
+    told = price_earlier(root, price)
+    assert "1 run has a cost now." in told
+    assert "left" not in told
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,28 @@ def test_a_bare_name_is_free_where_only_ollama_answers(settings: Settings) -> No
     assert prices.cost_of("llama3.2", 10, 0, 10) is None
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["http://127.0.0.1:11434/v1", "http://localhost:11434/v1", "http://[::1]:11434/v1", "http://127.1.2.3/v1"],
+)
+def test_an_operators_ollama_on_this_machine_is_free(address: str) -> None:
+    Provider.objects.create(name="ollama", base_url=address)
+    prices.forget()
+    assert prices.cost_of("ollama/gpt-oss:120b", MILLION, 0, MILLION) == 0
+
+
+@pytest.mark.parametrize(
+    "address", ["https://api.openai.com/v1", "http://localhost.example.org/v1", "http://192.168.1.7:11434/v1"]
+)
+def test_a_provider_that_is_only_called_ollama_is_not(address: str, settings: Settings) -> None:
+    Provider.objects.create(name="ollama", base_url=address)
+    prices.forget()
+    assert prices.cost_of("ollama/gpt-4o", MILLION, 0, MILLION) == prices.cost_of("gpt-4o", MILLION, 0, MILLION) != 0
+    assert prices.cost_of("ollama/llama-of-ours", MILLION, 0, MILLION) is None
+    settings.OLLAMA_BASE_URL = "http://gpu:11434"  # stands in front of the table (providers.py)
+    assert prices.cost_of("ollama/gpt-4o", MILLION, 0, MILLION) == 0
+
+
 def test_nobody_knows_is_not_nothing_and_nothing_used_costs_nothing() -> None:
     assert prices.cost_of("nobodys/model-7", MILLION, 0, MILLION) is None
     assert prices.cost_of("nobodys/model-7", 0, 0, 0) == 0
