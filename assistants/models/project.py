@@ -9,10 +9,15 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.conf import settings
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 
 from assistants import clock, ids
+
+no_less_than_nothing = MinValueValidator(
+    Decimal(0), "A budget is 0 or more: 0 allows no run at all, and without one there is no limit."
+)
 
 
 class Project(models.Model):
@@ -27,7 +32,12 @@ class Project(models.Model):
         help_text="What the model name “default” means here. Empty: the server's.",
     )
     budget = models.DecimalField(
-        max_digits=12, decimal_places=2, null=True, blank=True, help_text="US dollars a calendar month (UTC)."
+        max_digits=12,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=[no_less_than_nothing],
+        help_text="US dollars a calendar month (UTC).",
     )
     budget_warns_at = models.PositiveSmallIntegerField(default=80, help_text="Percent of the budget.")
 
@@ -80,7 +90,12 @@ class ApiKey(models.Model):
     scopes = models.JSONField(default=list, blank=True)
     """What it may do (assistants/scopes.py). Empty: everything."""
     budget = models.DecimalField(
-        max_digits=12, decimal_places=2, null=True, blank=True, help_text="US dollars a calendar month (UTC)."
+        max_digits=12,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=[no_less_than_nothing],
+        help_text="US dollars a calendar month (UTC).",
     )
     line = models.CharField(max_length=64, blank=True, default="", editable=False)
     """The id of the first key, where this one was made in the place of another. Empty: it is the first itself."""

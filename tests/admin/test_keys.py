@@ -21,6 +21,7 @@ from assistants.models.project import digest_of
 
 ADD = "/admin/assistants/apikey/add/"
 LIST = "/admin/assistants/apikey/"
+NO_MEMBERS = {"memberships-TOTAL_FORMS": "0", "memberships-INITIAL_FORMS": "0"}
 
 
 def make(root: Client, project: Project, **more: Any) -> tuple[ApiKey, str, str]:
@@ -39,6 +40,19 @@ def test_the_secret_is_shown_once_and_works(root: Client, dragons: Project) -> N
     assert page.count(secret) == 1
     assert ApiKey.objects.usable(clock.now()).get(digest=digest_of(secret)) == key
     assert key.project == dragons
+
+
+def test_a_budget_is_no_less_than_nothing(root: Client, dragons: Project) -> None:
+    refused = "A budget is 0 or more: 0 allows no run at all, and without one there is no limit."
+    for address, form in (
+        (ADD, {"project": dragons.pk, "name": "billing"}),
+        (page_of(Project, dragons.pk), {"name": "Dragons", "budget_warns_at": "80", **NO_MEMBERS}),
+    ):
+        answer = root.post(address, {**form, "budget": "-0.01"})
+        assert answer.status_code == 200
+        assert refused in answer.content.decode()
+        assert root.post(address, {**form, "budget": "0"}).status_code in (200, 302)
+    assert ApiKey.objects.get().budget == Project.objects.get().budget == 0
 
 
 def test_the_secret_is_nowhere_afterwards(root: Client, dragons: Project, caplog: pytest.LogCaptureFixture) -> None:
