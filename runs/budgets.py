@@ -32,6 +32,10 @@ _sums: dict[tuple[str, str], tuple[float, datetime, int]] = {}
 _told: set[tuple[str, datetime, str]] = set()
 
 
+class UsedUp(ApiError):
+    """A budget has nothing left: no run begins before it is raised, or its next month."""
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     """What an owner may spend this month, and what is spent of it (in millionths of a dollar)."""
@@ -106,12 +110,12 @@ def of(owner: Project | ApiKey, moment: datetime) -> Budget | None:
 
 
 def check(project: Project, key: ApiKey | None = None) -> None:
-    """ApiError 429 where the budget of the project, or that of the key, is used up. Asked before a run is made."""
+    """UsedUp, 429, where the budget of the project, or that of the key, is used up. Asked before a run is made."""
     for budget in budgets_of(project, key):
         if budget.near:
             tell(budget)
         if budget.over:
-            raise ApiError(
+            raise UsedUp(
                 f"The budget of the {budget.called} for this month is used up: {budget.in_words}. It begins anew on"
                 f" {budget.anew:%Y-%m-%d} at 00:00 UTC. Whoever runs this server can raise it before that.",
                 status=429,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -20,7 +19,7 @@ from django.db.models import Q, QuerySet
 
 from assistants.errors import ApiError
 from assistants.rows import Vanished
-from runs import queue
+from runs import budgets, queue
 from runs.models import ACTIVE, Run
 from runs.transitions import CANCELLED_FROM, RETRIED_FROM, cancel_runs, retry_run, retryable
 
@@ -33,6 +32,16 @@ SECONDS = 2.0
 
 
 @dataclass(frozen=True)
+class Done:
+    """What became of some runs: it was done to `count` of them, and `untried` ones are behind where it was `stopped`,
+    for a reason that concerns them as well."""
+
+    count: int
+    untried: int = 0
+    stopped: str = ""
+
+
+@dataclass(frozen=True)
 class Action:
     """`possible` are those of some runs that it can be done to, of those in one of the statuses `concerns`."""
 
@@ -41,8 +50,8 @@ class Action:
     done: str
     concerns: tuple[str, ...]
     possible: Callable[[QuerySet[Run]], QuerySet[Run]]
-    act: Callable[[Sequence[str], str], int]
-    """Does it to the runs of these ids in one short transaction, on behalf of somebody. Returns to how many."""
+    act: Callable[[Sequence[str], str], Done]
+    """Does it to the runs of these ids in one short transaction, on behalf of somebody."""
     why_not: str
     settle: Callable[[int], int] | None = None
     """What is left to do once it was done to all: takes how much at most, and returns how much there was."""
@@ -56,13 +65,19 @@ class Action:
 
 
 @transaction.atomic
-def retry_runs(ids: Sequence[str], made_by: str) -> int:
+def retry_runs(ids: Sequence[str], made_by: str) -> Done:
+    """Stops where a budget is used up: that has nothing to do with the run, and whoever asked is to know it."""
     done = 0
-    for run in Run.objects.filter(pk__in=ids).order_by("created_at", "pk"):
-        with suppress(ApiError, Vanished):  # its thread went on or was deleted in this moment
+    runs = list(Run.objects.filter(pk__in=ids).order_by("created_at", "pk"))
+    for number, run in enumerate(runs):
+        try:
             retry_run(run, made_by)
-            done += 1
-    return done
+        except budgets.UsedUp as error:
+            return Done(done, untried=len(runs) - number, stopped=str(error))
+        except (ApiError, Vanished):
+            continue  # its thread went on or was deleted in this moment
+        done += 1
+    return Done(done)
 
 
 ACTIONS = {
@@ -74,7 +89,7 @@ ACTIONS = {
             done="Cancelled",
             concerns=ACTIVE,
             possible=lambda runs: runs.filter(status__in=CANCELLED_FROM),
-            act=lambda ids, made_by: cancel_runs(ids),
+            act=lambda ids, made_by: Done(cancel_runs(ids)),
             why_not="are being cancelled already",
             settle=queue.end_cancelled,
         ),
@@ -93,17 +108,25 @@ ACTIONS = {
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an action came: `last` is the run it stopped behind, `entry` the audit log's."""
+    """How far an action came: `last` is the run it stopped behind, `entry` the audit log's. `stopped` says why it goes
+    no further, where that is before its end."""
 
     total: int
     done: int = 0
     refused: int = 0
     last: tuple[datetime, str] | None = None
     entry: int | None = None
+    stopped: str = ""
 
     @property
     def left(self) -> int:
         return max(0, self.total - self.done - self.refused)
+
+    @property
+    def in_words(self) -> str:
+        """What is to be said beside how many it was done to; begins with a space, if there is anything."""
+        refused = f" {self.refused:,} could not be: they changed meanwhile." if self.refused else ""
+        return f"{refused} It stopped there: {self.stopped}" if self.stopped else refused
 
     def packed(self) -> dict[str, Any]:
         """For JSON."""
@@ -138,11 +161,17 @@ def one_batch(action: Action, narrowing: Narrowing, progress: Progress, made_by:
     columns = rows.order_by("created_at", "pk").values_list("pk", "created_at", "last_error")
     batch = list(columns[:BATCH])
     chosen = [pk for pk, _, last_error in batch if narrowing.of_error(last_error)]
-    done = action.act(chosen, made_by) if chosen else 0
-    refused = len(chosen) - done  # they ended or were deleted in this moment, or their threads went on
-    last = (batch[-1][1], batch[-1][0]) if batch else progress.last
-    came = replace(progress, done=progress.done + done, refused=progress.refused + refused, last=last)
-    return came, len(batch) < BATCH
+    done = action.act(chosen, made_by) if chosen else Done(0)
+    # they ended or were deleted in this moment, or their threads went on
+    refused = len(chosen) - done.count - done.untried
+    came = replace(
+        progress,
+        done=progress.done + done.count,
+        refused=progress.refused + refused,
+        last=(batch[-1][1], batch[-1][0]) if batch else progress.last,
+        stopped=done.stopped,
+    )
+    return came, bool(done.stopped) or len(batch) < BATCH
 
 
 def note(action: Action, narrowing: Narrowing, progress: Progress, user_id: int) -> Progress:
@@ -150,8 +179,7 @@ def note(action: Action, narrowing: Narrowing, progress: Progress, user_id: int)
     text = (
         f"{action.done} {progress.done:,} of {progress.total:,} runs ({', '.join(narrowing.words()) or 'no filter'})."
     )
-    if progress.refused:
-        text += f" {progress.refused:,} could not be: they changed meanwhile."
+    text += progress.in_words
     entry = LogEntry.objects.filter(pk=progress.entry, user_id=user_id) if progress.entry else LogEntry.objects.none()
     if entry.update(change_message=text):
         return progress

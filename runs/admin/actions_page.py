@@ -67,10 +67,8 @@ def carry_on(admin: Any, request: HttpRequest, action: Action) -> HttpResponse:
     progress, finished = go_on(action, narrowing, Progress.unpacked(state["progress"]), request.user.pk)
     if not finished:
         return shown(admin, request, action, narrowing, progress, {"is_under_way": True})
-    text = f"{action.done} {progress.done:,} of {progress.total:,} runs."
-    if progress.refused:
-        text += f" {progress.refused:,} could not be: they changed meanwhile."
-    admin.message_user(request, text, messages.SUCCESS)
+    text = f"{action.done} {progress.done:,} of {progress.total:,} runs.{progress.in_words}"
+    admin.message_user(request, text, messages.WARNING if progress.stopped else messages.SUCCESS)
     return HttpResponseRedirect(narrowing.href)
 
 

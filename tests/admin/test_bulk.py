@@ -167,6 +167,24 @@ def test_a_kind_of_error_is_retried_as_a_whole_and_once(root: Client, dragons: P
     assert again.count() == 4
 
 
+def test_retrying_all_stops_where_a_budget_is_used_up_and_says_so(root: Client, dragons: Project) -> None:
+    """In the middle of a batch: what was begun anew by then stays so, what comes behind it was not tried."""
+    elves = Project.objects.create(name="Elves", budget=0)
+    first, poor, last = (failed(project, TIMEOUT, 1) for project in (dragons, elves, dragons))
+    assert confirm(root, RETRY) == 1
+    assert list(Run.objects.filter(status="queued").values_list("retry_of", flat=True)) == [first.pk]
+    stopped = (
+        "Retried 1 of 3 runs{}. It stopped there: The budget of the project “Elves” for this month is used up: $0.00 of"
+        " $0.00."
+    )
+    assert stopped.format("") in root.get(LIST).content.decode()
+    assert stopped.format(" (no filter)") in LogEntry.objects.get().change_message
+    confirm(root, f"{RETRY}?project={dragons.pk}")
+    assert set(Run.objects.filter(status="queued").values_list("retry_of", flat=True)) == {first.pk, last.pk}
+    assert asked(root, f"{RETRY}?project={elves.pk}")[0] == 1
+    assert not Run.objects.filter(retry_of=poor.pk).exists()
+
+
 def test_the_audit_log_has_one_entry_with_numbers_and_filter(root: Client, dragons: Project) -> None:
     failed(dragons, TIMEOUT, 1)
     confirm(root, f"{RETRY}?status=failed&project={dragons.pk}&since=hour")
