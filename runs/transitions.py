@@ -305,7 +305,11 @@ def end_overdue(run_id: str) -> bool:
 
 
 def expire_run(run: Run) -> bool:
-    return end_run(run, Ending(RunStatus.EXPIRED), only_from=ACTIVE)
+    with transaction.atomic():
+        active = Run.objects.filter(pk=run.pk, status__in=ACTIVE).select_for_update().first()
+        if active is None:
+            return False
+        return end_run(active, Ending(RunStatus.EXPIRED, unseen=unseen_usage(active)), only_from=ACTIVE)
 
 
 def end_with_threads(threads: Collection[str]) -> None:
@@ -315,9 +319,7 @@ def end_with_threads(threads: Collection[str]) -> None:
     """
     with transaction.atomic():
         for run in Run.objects.filter(thread__in=threads, status__in=ACTIVE).select_for_update():
-            asks = run.lease_until is not None and not open_steps(run).exists()
-            unseen = usage_of(unreported.of_prompt(run)) if asks else None
-            if end_run(run, Ending(RunStatus.CANCELLED, unseen=unseen), only_from=ACTIVE):
+            if end_run(run, Ending(RunStatus.CANCELLED, unseen=unseen_usage(run)), only_from=ACTIVE):
                 bell.ring_runner("run.cancel", run_id=run.pk)
 
 
@@ -444,6 +446,12 @@ def unreported_usage(run: Run, step: RunStep) -> Usage:
     """An estimate, where the worker of an open step told of none."""
     used = unreported.of_step(run, step)
     return usage_of(used.prompt_tokens, used.completion_tokens)
+
+
+def unseen_usage(run: Run) -> Usage | None:
+    """The same for a run that somebody works on, and in which nothing is open: its model has not said anything yet."""
+    is_asked = run.lease_until is not None and not open_steps(run).exists()
+    return usage_of(unreported.of_prompt(run)) if is_asked else None
 
 
 def open_steps(run: Run) -> Any:

@@ -184,8 +184,9 @@ def text_in(content: Any) -> str:
 
 
 def usage_in(chunk: Mapping[str, Any]) -> Usage | None:
+    """None also where all of it is 0, as some servers say that do not count: no turn costs nothing."""
     usage = mapping(chunk.get("usage"))
-    if not usage:
+    if not (tokens(usage, "prompt_tokens") or tokens(usage, "completion_tokens")):
         return None
     return Usage(
         prompt_tokens=tokens(usage, "prompt_tokens"),

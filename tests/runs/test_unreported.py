@@ -21,7 +21,7 @@ from tests.conftest import ApiClient
 from tests.loops import until
 from tests.runs.conftest import GET_WEATHER, Execute, ask, make_overdue
 from tests.runs.model import USAGE, Model, call
-from tests.runs.observed import Live, check, live, searching
+from tests.runs.observed import Live, check, live, searching, worked
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -59,6 +59,21 @@ def test_of_an_overdue_run_that_a_sweep_ends(alice: ApiClient) -> None:
     queue.sweep()
     assert entered(run) == ("expired", PROMPT_TOKENS, WORDS_TOKENS)
     check(alice, run)
+
+
+def test_of_an_overdue_run_whose_model_has_said_nothing_yet(alice: ApiClient) -> None:
+    _, run = ask(alice, "Hello")
+    queue.claim_one(run, "worker_a")
+    make_overdue(run)
+    queue.sweep()
+    assert entered(run) == ("expired", PROMPT_TOKENS, 0)
+
+
+def test_of_an_overdue_run_that_nobody_began(alice: ApiClient) -> None:
+    _, run = ask(alice, "Hello")
+    make_overdue(run)
+    queue.sweep()
+    assert entered(run) == ("expired", 0, 0)
 
 
 def test_of_a_cancelled_run_whose_worker_is_gone(alice: ApiClient) -> None:
@@ -172,6 +187,16 @@ def test_a_second_turn_counts_beside_the_first_and_the_first_once(
     asked: list[int] = []
     live(run, writer, work)
     assert entered(run) == ("cancelled", USAGE["prompt_tokens"] + asked[0], USAGE["completion_tokens"])
+
+
+def test_a_server_that_reports_nothing_but_noughts_has_reported_nothing(
+    alice: ApiClient, model: Model, writer: Writer
+) -> None:
+    model.usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    model.will(WORDS)
+    _, run = ask(alice, "Hello", model="m")
+    worked(run, writer)
+    assert entered(run) == ("completed", PROMPT_TOKENS, WORDS_TOKENS)
 
 
 def test_a_model_that_refuses_costs_nothing(alice: ApiClient, execute: Execute) -> None:
