@@ -2,9 +2,9 @@
 // six to a host; where there is no such worker (Chrome on Android) a tab has its own, and gives it back while hidden.
 
 import { Exchange } from "./exchange.js";
+import { whileHidden } from "./stream.js";
 
 const VERSION = 1; // of the messages: tabs that speak another version have a worker of their own
-const HIDDEN_MS = 20_000;
 
 export class Line {
   constructor() {
@@ -84,11 +84,7 @@ export class Line {
     this.use(port1);
     new Exchange().connect(port2);
     this.askAll();
-    document.addEventListener("visibilitychange", () => {
-      clearTimeout(this.hiding);
-      if (document.hidden) this.hiding = setTimeout(() => this.leave(), HIDDEN_MS);
-      else this.comeBack();
-    });
+    whileHidden(() => this.leave(), () => this.comeBack());
   }
 
   use(port) {

@@ -10,13 +10,12 @@ import { Passages } from "./passages.js";
 import { Past } from "./past.js";
 import { Pictures } from "./pictures.js";
 import { Sources } from "./sources.js";
-import { follow } from "./stream.js";
+import { follow, whileHidden } from "./stream.js";
 import { Thread } from "./thread.js";
 import { Transcript } from "./transcript.js";
 
 const $ = (id) => document.getElementById(id);
 const LINK = /^#(thread_\w+)\/((share_\w+)\.[\w-]+)$/;
-const HIDDEN_MS = 20_000; // a tab hidden this long gives its connection back
 const RECHECK_MS = 20_000; // a frozen thread has no stream that would be cut: is the link still good?
 const GONE = {
   share_revoked: ["This link was revoked", "Whoever shared this conversation has taken the link back."],
@@ -57,7 +56,7 @@ class Shared {
     $("retry").addEventListener("click", () => location.reload());
     window.addEventListener("online", () => this.stream?.resume());
     window.addEventListener("hashchange", () => this.addressChanged());
-    document.addEventListener("visibilitychange", () => this.visibilityChanged());
+    whileHidden(() => this.stream?.pause(), () => this.stream?.resume());
   }
 
   async start() {
@@ -184,12 +183,6 @@ class Shared {
   setBanner(text) {
     $("banner").hidden = text === "";
     setText($("banner"), text);
-  }
-
-  visibilityChanged() {
-    clearTimeout(this.hiding);
-    if (document.hidden) this.hiding = setTimeout(() => this.stream?.pause(), HIDDEN_MS);
-    else this.stream?.resume();
   }
 
   // Ends ----------------------------------------------------------------------------------------------------------

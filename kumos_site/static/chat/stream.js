@@ -4,6 +4,7 @@
 
 export const SILENCE_MS = 45_000; // three heartbeats missed: the line is dead, whatever the socket says
 export const WAIT_MS = { first: 250, most: 4_000 };
+const HIDDEN_MS = 20_000;
 
 const DATED = " created_at "; // the comment before an event, with `include_created_at=true`
 
@@ -168,4 +169,14 @@ export function follow(url, { onOpen, onFrame, onBreak, onEnd, request: given = 
       wake();
     },
   };
+}
+
+/** A tab of its own line that is hidden for a while gives it back: `leave()`, and `back()` when it is seen again. */
+export function whileHidden(leave, back) {
+  let leaving = 0;
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(leaving);
+    if (document.hidden) leaving = setTimeout(leave, HIDDEN_MS);
+    else back();
+  });
 }

@@ -4,25 +4,25 @@
 // Between the two, always of the same origin: up go { trial: "ready" | "ask" }, down come
 // { trial: "go" | "no" | "submit" | "clear" }.
 
+import { Alert } from "./alert.js";
 import { Announcer } from "./announcer.js";
 import { Failure, actFor, failureOf, identity, post } from "./api.js";
 import { Composer } from "./composer.js";
 import { newKey } from "./delivery.js";
 import { describe, harmless } from "./files.js";
 import { Glance } from "./glance.js";
-import { element, setText } from "./nodes.js";
+import { setText } from "./nodes.js";
 import { Passages } from "./passages.js";
 import { Past } from "./past.js";
 import { Pictures } from "./pictures.js";
 import { Shortcuts } from "./shortcuts.js";
 import { Sources } from "./sources.js";
-import { follow } from "./stream.js";
+import { follow, whileHidden } from "./stream.js";
 import { TERMINAL, Thread } from "./thread.js";
 import { Timing } from "./timing.js";
 import { Transcript } from "./transcript.js";
 
 const $ = (id) => document.getElementById(id);
-const HIDDEN_MS = 20_000;
 const NO_FILES = { isEmpty: () => true, hold: () => "", release() {}, accepted() {} };
 
 class Trial {
@@ -30,6 +30,7 @@ class Trial {
 
   constructor() {
     this.names = new Map();
+    this.alert = new Alert($("problem"));
     this.waiting = null; // a question that the answer under way keeps from being asked
     this.last = "";
     this.timing = new Timing();
@@ -52,7 +53,7 @@ class Trial {
     window.addEventListener("message", (event) => this.hear(event));
     window.addEventListener("online", () => this.stream?.resume());
     window.addEventListener("storage", ({ key }) => key === "theme" && this.takeColours());
-    document.addEventListener("visibilitychange", () => this.visibilityChanged());
+    whileHidden(() => this.stream?.pause(), () => this.stream?.resume());
     this.show("");
     this.tell({ trial: "ready" });
   }
@@ -217,12 +218,6 @@ class Trial {
     await past.complete();
   }
 
-  visibilityChanged() {
-    clearTimeout(this.hiding);
-    if (document.hidden) this.hiding = setTimeout(() => this.stream?.pause(), HIDDEN_MS);
-    else this.stream?.resume();
-  }
-
   // What the transcript asks for ------------------------------------------------------------------------------------
 
   assistantName(id) {
@@ -285,16 +280,11 @@ class Trial {
   }
 
   complain(failure) {
-    if (!(failure instanceof Failure)) throw failure;
-    const words = element("p", {}, failure.message);
-    if (failure.requestId) words.append(" ", element("span", { className: "quiet" }, `Request ${failure.requestId}`));
-    $("problem").replaceChildren(words);
-    $("problem").hidden = false;
+    this.alert.complain(failure);
   }
 
   forgive() {
-    $("problem").hidden = true;
-    $("problem").replaceChildren();
+    this.alert.forgive();
   }
 }
 
