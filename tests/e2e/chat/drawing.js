@@ -76,5 +76,22 @@ async () => {
 
   const compareAll = (many) => many.map(compare);
 
-  window.drawing = { make, stream, compare, compareAll, formed };
+  /** What the transcript shows of its answers, and what these messages of the API are drawn as at once. */
+  function asStored(messages) {
+    const plain = (element) => {
+      const copy = element.cloneNode(true);
+      // How a chip is numbered and called is the answer's business (transcript.js); here counts where it stands.
+      copy.querySelectorAll(".chip").forEach((one) => one.replaceWith(chip({ text: "" })));
+      return formed(copy);
+    };
+    const texts = messages.flatMap((message) => message.content).map((part) => part.text);
+    const wanted = texts.map(({ value, annotations }) => {
+      const prose = make();
+      prose.update(value, annotations, false);
+      return plain(prose.element);
+    });
+    return { shown: [...document.querySelectorAll(".answer .parts > .prose")].map(plain), wanted };
+  }
+
+  window.drawing = { make, stream, compare, compareAll, formed, asStored };
 }

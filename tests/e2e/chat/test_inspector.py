@@ -13,10 +13,9 @@ from tests.e2e.chat.browsing import (
     PROSE,
     QUESTION,
     Api,
-    bare,
+    assert_drawn_as_stored,
     open_new,
     open_thread,
-    stored,
     thread_of,
     wait_for_end,
     wait_for_words,
@@ -141,8 +140,7 @@ def test_a_line_that_is_cut_is_noted_where_it_was_and_nothing_is_missing_or_twic
     assert run["status"] == "completed"
     story = kept(api, thread, run["id"])
     assert 0 < behind < story[-1].id  # type: ignore[operator]
-    [answer] = api.answers(thread)
-    assert bare(page.evaluate(PROSE)) == bare(stored(answer))
+    assert_drawn_as_stored(page, api.answers(thread))
     inspector.get_by_role("button", name="Deltas").click()
     wait_for_count(page, len(story))
 
@@ -193,7 +191,7 @@ def test_a_finished_run_is_scrubbed_and_replayed_while_another_one_goes_on(page:
     expect(bar).to_be_hidden()
     expect(page.locator(".question")).to_have_count(2)
     wait_for_end(page)
-    assert bare(page.evaluate(PROSE)) == bare("".join(stored(answer) for answer in api.answers(thread)))
+    assert_drawn_as_stored(page, api.answers(thread))
 
 
 def test_on_a_phone_it_is_a_sheet_over_the_page(page: Page, api: Api, plain: str) -> None:
@@ -211,7 +209,7 @@ def test_on_a_phone_it_is_a_sheet_over_the_page(page: Page, api: Api, plain: str
     expect(page.get_by_role("slider", name="Event")).to_be_focused()
     page.keyboard.press("Escape")
     expect(page.get_by_role("region", name="Replay")).to_be_hidden()
-    assert bare(page.evaluate(PROSE)) == bare(stored(api.answers(thread)[0]))
+    assert_drawn_as_stored(page, api.answers(thread))
 
 
 MADE = """

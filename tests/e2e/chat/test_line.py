@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import threading
-import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
-from tests.chaos.proxy import Proxy
 from tests.e2e.chat.browsing import (
     PATIENCE,
     PROSE,
-    QUESTION,
     RECORD_GROWTH,
     Api,
     ask,
-    bare,
+    assert_drawn_as_stored,
     open_new,
     open_thread,
-    stored,
     thread_of,
     wait_for_end,
     wait_for_line,
     wait_for_words,
 )
+from tests.e2e.chat.lines import LIST, bad_network, streams, wait_until
 from tests.process import KumosProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.any_database]
 
 ON_AND_ON = "!slow 8 !long 10000"
-LIST = """() => new Promise((resolve) => {
-  const { port } = new SharedWorker("/static/chat/exchange-worker.js", { type: "module", name: "kumos-1" });
-  port.onmessage = ({ data }) => {
-    if (data.list) resolve(data.list.filter((one) => !one.marks).map((one) => one.thread));
-  };
-  port.postMessage({ do: "list" });
-})"""
-"""The threads that the browser's one connection follows, marks of the sidebar apart."""
 
 
 @pytest.fixture
@@ -52,25 +37,6 @@ def tabs(browser: Browser, server: KumosProcess, person: StorageState) -> Iterat
     context.set_default_timeout(PATIENCE)
     yield context.new_page
     context.close()
-
-
-def streams(api: Api) -> float:
-    """How many the server has open."""
-    page = api.http.get(str(api.http.base_url).replace("/v1/", "/metrics")).raise_for_status().text
-    match = re.search(r"^kumos_streams (\S+)$", page, re.MULTILINE)
-    assert match
-    return float(match[1])
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    give_up_at = time.monotonic() + PATIENCE / 1000
-    while not condition():
-        assert time.monotonic() < give_up_at, what
-        time.sleep(0.1)
-
-
-def said(api: Api, thread: str) -> str:
-    return bare("".join(stored(answer) for answer in api.answers(thread)))
 
 
 # One connection -------------------------------------------------------------------------------------------------------
@@ -106,7 +72,7 @@ def test_ten_tabs_share_one_connection_and_leave_nothing_behind(tabs: Callable[[
         api.post(f"/threads/{thread}/runs/{run}/cancel", {})
     for page, thread in zip(pages[2:], threads[3:4] + threads[3:], strict=True):
         wait_for_end(page)
-        assert bare(page.evaluate(PROSE)) == said(api, thread)
+        assert_drawn_as_stored(page, api.answers(thread))
     for page in pages[2:]:
         page.close()
     admin.close()
@@ -120,37 +86,6 @@ def words(page: Page) -> int:
 
 def shown(page: Page) -> set[str]:
     return set(page.evaluate(LIST))
-
-
-def test_a_browser_without_shared_workers_has_a_line_for_each_tab_and_gives_it_back_while_hidden(
-    browser: Browser, server: KumosProcess, person: StorageState, api: Api, plain: str
-) -> None:
-    context = browser.new_context(storage_state=person, base_url=server.url)
-    context.set_default_timeout(PATIENCE)
-    context.add_init_script("delete window.SharedWorker")
-    page = context.new_page()
-    page.clock.install()
-    thread = api.post("/threads", {})["id"]
-    open_thread(page, thread)
-    assert streams(api) == 1
-    hide(page, hidden=True)
-    page.clock.fast_forward(21_000)
-    wait_until(lambda: streams(api) == 0, "a hidden tab gives its connection back")
-    api.recorded(thread, api.ask(thread, plain, "!fast !long 30"))
-    hide(page, hidden=False)
-    wait_for_end(page)
-    assert bare(page.evaluate(PROSE)) == said(api, thread)
-    context.close()
-
-
-def hide(page: Page, *, hidden: bool) -> None:
-    page.evaluate(
-        """(hidden) => {
-          Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-          document.dispatchEvent(new Event("visibilitychange"));
-        }""",
-        hidden,
-    )
 
 
 # In step --------------------------------------------------------------------------------------------------------------
@@ -174,7 +109,7 @@ def test_a_run_of_curl_types_itself_into_two_browsers_and_either_stops_it(
         wait_for_end(one)
         expect(one.locator(".answer .state")).to_have_text("stopped")
         expect(one.locator(".question")).to_have_text(ON_AND_ON)
-        assert bare(one.evaluate(PROSE)) == said(api, thread) != ""
+        assert_drawn_as_stored(one, api.answers(thread))
 
 
 def test_a_reload_in_mid_answer_draws_everything_so_far_at_once_and_goes_on(page: Page, api: Api, plain: str) -> None:
@@ -189,7 +124,7 @@ def test_a_reload_in_mid_answer_draws_everything_so_far_at_once_and_goes_on(page
     assert growth[0] >= before, "all at once, and not typed again"
     assert growth == sorted(growth)
     wait_for_end(page)
-    assert bare(page.evaluate(PROSE)) == said(api, thread_of(page))
+    assert_drawn_as_stored(page, api.answers(thread_of(page)))
 
 
 # Lost -----------------------------------------------------------------------------------------------------------------
@@ -213,32 +148,7 @@ def test_a_server_killed_in_mid_answer_is_waited_for_and_the_answer_ends_without
     thread = thread_of(page)
     [run] = api.get(f"/threads/{thread}/runs")["data"]
     assert run["status"] == "completed"
-    assert bare(page.evaluate(PROSE)) == said(api, thread)
-
-
-@contextmanager
-def bad_network(server: KumosProcess) -> Iterator[tuple[Proxy, Callable[[Callable[[], Any]], Any]]]:
-    """A proxy before the server, and how to do something to it: it lives in a loop of its own."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    proxy = Proxy(("127.0.0.1", server.port))
-
-    def do(work: Callable[[], Any]) -> Any:
-        async def on_loop() -> Any:
-            done = work()
-            return await done if isinstance(done, Coroutine) else done
-
-        return asyncio.run_coroutine_threadsafe(on_loop(), loop).result(PATIENCE / 1000)
-
-    do(proxy.accept)
-    try:
-        yield proxy, do
-    finally:
-        do(lambda: proxy.__aexit__(None, None, None))
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    assert_drawn_as_stored(page, api.answers(thread))
 
 
 def test_a_cut_line_is_said_and_taken_up_again_in_all_tabs(
@@ -263,7 +173,7 @@ def test_a_cut_line_is_said_and_taken_up_again_in_all_tabs(
                 expect(page.locator("#banner")).to_be_hidden()
         for page, thread in zip(pages, threads, strict=True):
             wait_for_end(page)
-            assert bare(page.evaluate(PROSE)) == said(api, thread)
+            assert_drawn_as_stored(page, api.answers(thread))
         context.close()
 
 
@@ -283,76 +193,4 @@ def test_a_deleted_or_missing_thread_ends_for_its_tab_alone(tabs: Callable[[], P
     api.recorded(threads[1], api.ask(threads[1], plain, "!fast !long 5"))
     expect(other.locator(".transcript > li")).to_have_count(4)
     wait_for_end(other)
-    assert bare(other.evaluate(PROSE)) == said(api, threads[1])
-
-
-# Anywhere -------------------------------------------------------------------------------------------------------------
-
-
-def test_a_thousand_random_cuts_lose_and_double_no_character(page: Page, api: Api, searcher: str) -> None:
-    """The page's own modules, with the bytes of a real run, cut anywhere and taken up behind the last id."""
-    thread = api.post("/threads", {})["id"]
-    run = api.ask(thread, searcher, f"!fast {QUESTION} 🐉 ä 【")
-    stream = api.recorded(thread, run).removesuffix(b"event: done\ndata: [DONE]\n\n")
-    page.goto("/chat/")
-    result = page.evaluate(
-        """async ({ bytes: given, seed }) => {
-          const { FrameParser } = await import("/static/chat/stream.js");
-          const { Thread } = await import("/static/chat/thread.js");
-          const bytes = Uint8Array.from(given);
-          let state = seed;
-          const random = (below) => (state = (state * 48271) % 2147483647) % below;
-          // Where the stream goes on behind each id, as the server would send it.
-          const behind = new Map([["", 0]]);
-          const text = new TextDecoder("latin1").decode(bytes);
-          for (const match of text.matchAll(/id: (\\d+)\\n[^]*?\\n\\n/g)) {
-            behind.set(match[1], match.index + match[0].length);
-          }
-          const host = document.createElement("div");
-          const draw = (model) => {
-            const node = document.createElement("p");
-            for (const message of model.messages.values()) {
-              if (message.role !== "assistant") continue;
-              node.append(...message.content.map((part) => part.text.value));
-            }
-            host.replaceChildren(node);
-            return host.textContent;
-          };
-          const read = (model, from, to, last) => {
-            const parser = new FrameParser((frame) => {
-              if (frame.event !== "thread.message.completed") model.apply(frame); // it would mend what was lost
-              last = frame.id;
-            });
-            while (from < to) {
-              const piece = Math.min(to - from, 1 + random(900));
-              parser.push(bytes.slice(from, from + piece));
-              from += piece;
-            }
-            return last;
-          };
-          const whole = new Thread("t");
-          read(whole, 0, bytes.length, "");
-          const expected = draw(whole);
-          const wrong = [];
-          for (let round = 0; round < 1000; round += 1) {
-            const model = new Thread("t");
-            let last = "";
-            let at = 0;
-            const cuts = [];
-            for (let count = 1 + random(4); count > 0; count -= 1) {
-              const cut = at + random(bytes.length - at);
-              cuts.push(cut);
-              last = read(model, at, cut, last);
-              if (!expected.startsWith(draw(model))) wrong.push(cuts);
-              at = behind.get(last);
-            }
-            read(model, at, bytes.length, last);
-            if (draw(model) !== expected) wrong.push(cuts);
-          }
-          return { expected, wrong, ids: behind.size };
-        }""",
-        {"bytes": list(stream), "seed": 7},
-    )
-    assert result["wrong"] == []
-    assert result["ids"] > 20
-    assert result["expected"] == "".join(stored(answer) for answer in api.answers(thread)) != ""
+    assert_drawn_as_stored(other, api.answers(threads[1]))

@@ -8,11 +8,10 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, StorageState, expect
 
 from tests.e2e.chat.browsing import (
-    PROSE,
     QUESTION,
     Api,
     ask,
-    bare,
+    assert_drawn_as_stored,
     open_new,
     open_thread,
     stored,
@@ -38,7 +37,7 @@ def test_the_dragon_question_types_itself_with_citations(page: Page, api: Api, s
 
     thread = thread_of(page)
     [answer] = api.answers(thread)
-    assert bare(page.evaluate(PROSE)) == bare(stored(answer))
+    assert_drawn_as_stored(page, [answer])
     annotations = answer["content"][0]["text"]["annotations"]
     assert annotations
     expect(page.locator(".prose .chip")).to_have_count(len(annotations))
@@ -100,8 +99,8 @@ def test_stop_keeps_what_was_said(page: Page, api: Api, plain: str, way: str) ->
     expect(page.locator(".answer .state")).to_have_text("stopped")
     [answer] = api.answers(thread_of(page))
     assert answer["incomplete_details"]["reason"] == "run_cancelled"
-    assert len(bare(stored(answer))) > 40
-    assert bare(page.evaluate(PROSE)) == bare(stored(answer))
+    assert len(stored(answer)) > 40
+    assert_drawn_as_stored(page, [answer])
 
 
 def test_a_function_call_waits_for_its_output_in_the_page(page: Page, api: Api) -> None:
@@ -125,7 +124,7 @@ def test_a_failed_run_says_why(page: Page, api: Api, plain: str) -> None:
     thread = thread_of(page)
     [run] = api.get(f"/threads/{thread}/runs")["data"]
     expect(page.locator(".answer .state")).to_have_text(f"failed: {run['last_error']['message']}")
-    assert bare(page.evaluate(PROSE)) == bare(stored(api.answers(thread)[0])) != ""
+    assert_drawn_as_stored(page, api.answers(thread))
 
 
 def test_markup_in_an_answer_stays_text(page: Page, plain: str) -> None:

@@ -11,13 +11,11 @@ from playwright.sync_api import Browser, Page, Request, expect
 
 from tests.e2e.chat.browsing import (
     PATIENCE,
-    PROSE,
     QUESTION,
     RECORD_GROWTH,
     Api,
-    bare,
+    assert_drawn_as_stored,
     open_thread,
-    stored,
     wait_for_words,
 )
 from tests.process import KumosProcess
@@ -106,7 +104,7 @@ def test_a_link_made_in_the_dialog_shows_the_answer_live_until_it_is_revoked(
     wait_for_words(viewer, 40)
     expect(viewer.get_by_role("log")).to_have_attribute("aria-busy", "false")
     assert len(viewer.evaluate("window.growth")) >= 5, "it typed itself"
-    assert bare(viewer.evaluate(PROSE)) == bare(stored(api.answers(thread)[0]))
+    assert_drawn_as_stored(viewer, api.answers(thread))
     expect(viewer.locator(".who")).to_have_text("Test Plain")
     expect(viewer.locator("textarea, input, nav, button[type=submit]").filter(visible=True)).to_have_count(0)
     viewer.reload()
@@ -133,7 +131,7 @@ def test_a_frozen_link_shows_what_was_there_with_its_citations(api: Api, searche
     viewer = guest(url)
     expect(viewer.locator("#kind")).to_have_text("Frozen")
     expect(viewer.locator(".transcript > li")).to_have_count(2)
-    assert bare(viewer.evaluate(PROSE)) == bare(stored(api.answers(thread)[0]))
+    assert_drawn_as_stored(viewer, api.answers(thread)[:1])
     expect(viewer.locator("details.card")).to_have_count(1)
     viewer.locator(".prose .chip").first.click()
     panel = viewer.locator("#panel")
