@@ -2,7 +2,8 @@
 // thread's stream, so a run started elsewhere, a reload and a second tab all look the same.
 
 import { Actions } from "./actions.js";
-import { Failure, failureOf, get, post } from "./api.js";
+import { Alert } from "./alert.js";
+import { Failure, failureOf, post } from "./api.js";
 import { offerThemes } from "./appearance.js";
 import { Announcer } from "./announcer.js";
 import { Attachments } from "./attachments.js";
@@ -13,22 +14,22 @@ import { Drawer } from "./drawer.js";
 import { Dropping } from "./dropping.js";
 import { LIMITS, describe, harmless } from "./files.js";
 import { Glance } from "./glance.js";
+import { Head } from "./head.js";
 import { Inspection } from "./inspection.js";
 import { Line } from "./line.js";
-import { element, setText } from "./nodes.js";
+import { setText } from "./nodes.js";
 import { Passages } from "./passages.js";
 import { Past } from "./past.js";
 import { Pictures } from "./pictures.js";
 import { Picker } from "./picker.js";
 import { Queue } from "./queue.js";
-import { rename } from "./rename.js";
 import { Search } from "./search.js";
 import { Shortcuts, tableOf } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
 import { Sources } from "./sources.js";
 import { Thread } from "./thread.js";
 import { Timing } from "./timing.js";
-import { Titles, titleFrom, titleOf } from "./titles.js";
+import { Titles, titleFrom } from "./titles.js";
 import { Transcript } from "./transcript.js";
 
 const $ = (id) => document.getElementById(id);
@@ -37,6 +38,7 @@ const HOME = document.body.dataset.home;
 class Chat {
   constructor() {
     this.model = null;
+    this.alert = new Alert($("problem"));
     this.line = new Line();
     this.stream = null;
     this.timing = new Timing();
@@ -56,6 +58,7 @@ class Chat {
     this.titles = new Titles({ onTitle: (thread) => this.threadChanged(thread), versionsOf: (id) => this.sidebar.versionsOf(id) });
     const list = { home: HOME, actions: this.actions, page: this };
     this.sidebar = new Sidebar({ list: $("threads"), more: $("more"), ...list });
+    this.head = new Head({ title: $("title"), share: $("share"), page: this });
     const lists = [$("threads"), $("more")];
     this.search = new Search({ box: $("search"), found: $("found"), more: $("found-more"), note: $("found-note"), lists, ...list });
     const onStart = (question) => {
@@ -76,10 +79,8 @@ class Chat {
       event.preventDefault();
       this.newChat();
     });
-    $("share").addEventListener("click", () => this.share());
     $("earlier").addEventListener("click", () => this.attempt(() => this.past.earlier()));
     $("keys").addEventListener("click", () => this.shortcuts.show());
-    $("title").addEventListener("click", () => this.renameOpen());
     window.addEventListener("popstate", () => this.show(this.threadInAddress()));
     window.addEventListener("focus", () => this.model.id && this.branches.load(this.model).catch(() => {}));
   }
@@ -145,17 +146,8 @@ class Chat {
     this.transcript.show(this.model);
     this.queue.show(threadId);
     this.sidebar.select(threadId);
-    this.thread = this.sidebar.find(threadId) ?? null;
-    if (threadId && !this.thread && !fresh) this.lookUp(this.model);
+    this.head.show(model, fresh);
     if (threadId) this.watch(this.model, fresh);
-    this.changed();
-  }
-
-  /** The title of a thread that the list does not reach. */
-  async lookUp(model) {
-    const thread = await get(`/threads/${model.id}`).catch(() => null); // its stream tells what is wrong
-    if (model !== this.model || !thread) return;
-    this.thread = thread;
     this.changed();
   }
 
@@ -254,19 +246,12 @@ class Chat {
     return this.delivery.stop();
   }
 
-  /** Links for people without a login; few ask for them, so what makes them is fetched then. */
-  async share() {
-    const { ShareDialog } = await import("./share.js");
-    this.shares ??= new ShareDialog(() => this.model.id);
-    this.shares.show();
-  }
-
   // What the list of threads tells and asks for -------------------------------------------------------------------
 
   threadChanged(thread) {
     this.sidebar.update(thread);
     this.search.update(thread);
-    if (this.model.id === thread.id) this.thread = thread;
+    this.head.update(thread);
     this.drawHead();
   }
 
@@ -295,16 +280,6 @@ class Chat {
   wentQuiet(threadId) {
     this.titles.check(threadId);
     this.queue.drain(threadId);
-  }
-
-  renameOpen() {
-    const thread = this.openThread();
-    if (!thread || this.model.gone) return;
-    rename($("title"), { title: titleOf(thread), save: (title) => this.actions.rename(thread, title, this.sidebar.versionsOf(thread.id)) });
-  }
-
-  openThread() {
-    return this.sidebar.find(this.model.id) ?? this.thread;
   }
 
   // What the transcript asks for ----------------------------------------------------------------------------------
@@ -361,11 +336,7 @@ class Chat {
 
   drawHead() {
     const { model } = this;
-    const thread = this.openThread();
-    setText($("title"), model.id ? (thread ? titleOf(thread) : "Thread") : "New chat");
-    $("title").disabled = !thread || model.gone;
-    document.title = `${$("title").textContent} · Kumos`;
-    $("share").hidden = model.id === "" || model.gone === true;
+    this.head.draw();
     $("empty").hidden = model.id !== "";
     $("earlier").hidden = !model.earlier;
     const last = model.lastRun();
@@ -382,32 +353,16 @@ class Chat {
 
   // Failures ------------------------------------------------------------------------------------------------------
 
-  /** Do it; where it fails, say so with a Retry that does it again. */
-  async attempt(action) {
-    try {
-      await action();
-    } catch (failure) {
-      this.complain(failure, () => {
-        this.forgive();
-        this.attempt(action);
-      });
-    }
+  attempt(action) {
+    return this.alert.attempt(action);
   }
 
   complain(failure, retry) {
-    if (!(failure instanceof Failure)) throw failure;
-    const button = element("button", { type: "button", className: "button" }, "Retry");
-    button.addEventListener("click", retry);
-    const words = element("p", {}, failure.message);
-    if (failure.requestId) words.append(" ", element("span", { className: "quiet" }, `Request ${failure.requestId}`));
-    if (failure.status === 401) words.append(" ", element("a", { href: document.body.dataset.login }, "Log in again"));
-    $("problem").replaceChildren(words, button);
-    $("problem").hidden = false;
+    this.alert.complain(failure, retry);
   }
 
   forgive() {
-    $("problem").hidden = true;
-    $("problem").replaceChildren();
+    this.alert.forgive();
   }
 }
 
