@@ -2,6 +2,7 @@
 // to the web or a mailbox, and nothing is fetched before somebody asks for it.
 
 import { decoded, defused } from "./characters.js";
+import { addressOf, mayDownload } from "./files.js";
 
 const ALLOWED = new Set(["http:", "https:", "mailto:"]);
 const LONGEST = 80; // characters shown of an address that is no link
@@ -54,6 +55,13 @@ export function link(href, words, children) {
     attributes: { href: url.href, target: "_blank", rel: "noopener noreferrer nofollow" },
     children: shows(words, url) ? children : [...children, host(placeOf(url))],
   };
+}
+
+/** The nodes of what names a file that a tool made: whoever may download it does so there. */
+export function made(cite, children = [cite.made]) {
+  if (!mayDownload()) return { tag: "span", attributes: { class: "made-file" }, children };
+  const attributes = { class: "made-file", href: addressOf(cite.fileId), download: "", title: `Download ${cite.made}` };
+  return { tag: "a", attributes, children };
 }
 
 /** An image is not loaded: whoever wrote its address would learn who reads, and could have words carried out in it. */

@@ -7,7 +7,7 @@
 
 import { Lexer, Marked } from "../vendor/marked/marked.esm.js";
 import { decoded, defused } from "./characters.js";
-import { image, link } from "./links.js";
+import { image, link, made } from "./links.js";
 import { BLOCK_MATHS, INLINE_MATHS } from "./maths.js";
 
 const gfm = new Marked({
@@ -137,13 +137,26 @@ function put(nodes, node) {
   else nodes.push(node);
 }
 
+/** Strings and chips, and what names a file that a tool made: a link to it, or its name within another link. */
+function pieces(text, cites, inLink) {
+  return cites.pieces(text).map((piece) => (piece.cite?.made ? (inLink ? piece.cite.made : made(piece.cite)) : piece));
+}
+
 function linked(token, nodes, cites, inLink) {
   const children = described(token.tokens ?? [], cites, true);
   const chips = children.filter((child) => child.cite); // a chip is a link itself
   const words = children.filter((child) => !child.cite);
+  const file = cites.madeAt(token.href);
   if (inLink) words.forEach((word) => put(nodes, word));
+  else if (file) put(nodes, made(file, words));
   else put(nodes, link(cites.plain(token.href), wordsOf(words), words));
   chips.forEach((chip) => put(nodes, chip));
+}
+
+function pictured(token, cites, inLink) {
+  const words = defused(decoded(cites.plain(token.text)));
+  const file = inLink ? null : cites.madeAt(token.href);
+  return file ? made(file, [words.trim() || file.made]) : image(cites.plain(token.href), words, inLink);
 }
 
 /** Inline tokens as descriptions; adjoining texts are one. */
@@ -151,14 +164,14 @@ export function described(tokens, cites, inLink = false) {
   const nodes = [];
   for (const token of tokens) {
     if (token.type === "link") linked(token, nodes, cites, inLink);
-    else if (token.type === "image") put(nodes, image(cites.plain(token.href), defused(decoded(cites.plain(token.text))), inLink));
+    else if (token.type === "image") put(nodes, pictured(token, cites, inLink));
     else if (token.type === "maths") put(nodes, { maths: token.maths, display: token.display });
     else if (token.type === "br") put(nodes, { tag: "br", attributes: {}, children: [] });
-    else if (token.type === "codespan") put(nodes, { tag: "code", attributes: {}, children: cites.pieces(token.text) });
+    else if (token.type === "codespan") put(nodes, { tag: "code", attributes: {}, children: pieces(token.text, cites, inLink) });
     else if (token.type === "escape") put(nodes, token.text);
     else if (token.type === "strong" || token.type === "em" || token.type === "del") {
       put(nodes, { tag: token.type, attributes: {}, children: described(token.tokens, cites, inLink) });
-    } else cites.pieces(decoded(token.raw)).forEach((piece) => put(nodes, piece)); // `text` has some entities read
+    } else pieces(decoded(token.raw), cites, inLink).forEach((piece) => put(nodes, piece)); // `text` has some entities read
   }
   return nodes;
 }

@@ -47,6 +47,8 @@ class Writer:
                 lambda: f"\\[{self.formula()}\\]",
                 lambda: MARKER % (self.random.randint(0, 3), self.random.randint(0, 9)),
                 lambda: f"**{words} {MARKER % (0, 1)}**",
+                lambda: f"[{words}](sandbox:/mnt/data/{self.random.randint(0, 9)}.csv)",
+                lambda: f"sandbox:/mnt/data/{self.random.randint(0, 9)}.csv ![{words}](sandbox:/mnt/data/1.png)",
                 lambda: f"**{words}",
                 lambda: f"`{words}",
                 lambda: f"[{words}](https://example.org/",
@@ -145,12 +147,13 @@ class Writer:
         """Most markers cite something; offsets count code points, as the API's do."""
         return [
             {
-                "type": "file_citation",
+                "type": kind,
                 "text": found[0],
                 "start_index": found.start(),
                 "end_index": found.end(),
-                "file_citation": {"file_id": f"file-{found[0][1]}"},
+                kind: {"file_id": f"file-{found[0][1]}"},
             }
-            for found in re.finditer("【[^】]*】", text)
+            for found in re.finditer(r"【[^】]*】|sandbox:[\w/]+\.\w+", text)
             if self.random.random() < 0.8
+            for kind in ["file_citation" if found[0][0] == "【" else "file_path"]
         ]
