@@ -1,9 +1,10 @@
 // Pictures of messages and tools: fetched when they come into sight, checked by their first bytes, drawn from a blob,
-// and shown large in a dialog. The server hands files out as downloads only, so no address of a file is ever an image's.
+// and shown large in a dialog (viewer.js). The server hands files out as downloads only, so no address of a file is ever
+// an image's.
 
 import { failureOf, identity } from "./api.js";
-import { addressOf, describe, harmless, mayDownload, pictureKind } from "./files.js";
-import { element, setText } from "./nodes.js";
+import { addressOf, describe, harmless, pictureKind } from "./files.js";
+import { element } from "./nodes.js";
 
 const MARGIN = "400px"; // this far below what can be seen they are fetched already
 const DATA_URL = /^data:(image\/(?:png|jpeg|gif|webp));base64,[A-Za-z0-9+/=\s]+$/i;
@@ -21,21 +22,9 @@ async function fetched(fileId) {
 
 export class Pictures {
   constructor() {
-    this.large = element("img", { alt: "" });
-    this.title = element("h2", { id: "viewer-title" });
-    this.save = element("a", { className: "button", download: "" }, "Download");
-    const close = element("button", { type: "button", className: "icon", "aria-label": "Close" }, "✕");
-    const head = element("header", {}, this.title, this.save, close);
-    const dialog = element("dialog", { className: "viewer", "aria-labelledby": this.title.id }, head, this.large);
-    this.dialog = dialog;
-    document.body.append(dialog);
     this.addresses = new Map(); // file id → promise of a blob's address
     this.waiting = new Map();
     this.eye = new IntersectionObserver((seen) => this.noticed(seen), { rootMargin: MARGIN });
-    close.addEventListener("click", () => dialog.close());
-    dialog.addEventListener("click", (event) => event.target === dialog && dialog.close()); // beside the picture
-    dialog.addEventListener("close", () => this.large.removeAttribute("src"));
-    dialog.addEventListener("keydown", (event) => event.key === "Escape" && event.stopPropagation());
   }
 
   /** Another thread: what was fetched for the one left is given back. */
@@ -108,13 +97,10 @@ export class Pictures {
     return element("p", { className: "picture-gone" }, link);
   }
 
-  open(image, name, address) {
+  async open(image, name, address) {
     if (!image.getAttribute("src")) return; // not here yet
-    this.large.src = image.src;
-    this.large.alt = image.alt;
-    setText(this.title, name);
-    this.save.href = address;
-    this.save.hidden = !mayDownload();
-    this.dialog.showModal();
+    const { Viewer } = await import("./viewer.js");
+    this.viewer ??= new Viewer();
+    this.viewer.show(image, name, address);
   }
 }

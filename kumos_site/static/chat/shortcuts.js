@@ -1,12 +1,9 @@
-// The keyboard: one table from which both the keys and the list behind `?` are made.
+// The keyboard: one table from which both the keys and the list behind `?` (keyboard.js) are made.
 // A key without Ctrl or Cmd does nothing while somebody types, and no key does anything while an input method composes.
 
-import { element } from "./nodes.js";
-
-const SINGLE = "kumos.single-keys";
-const MAC = /Mac|iPhone|iPad/.test(navigator.platform);
+export const SINGLE = "kumos.single-keys";
+export const MAC = /Mac|iPhone|iPad/.test(navigator.platform);
 const TYPED = "textarea, select, [contenteditable], input:not([type=radio], [type=checkbox], [type=button], [type=submit])";
-const SHOWN = { Mod: MAC ? "⌘" : "Ctrl", Shift: MAC ? "⇧" : "Shift", Escape: "Esc", ArrowUp: "↑", ArrowDown: "↓", Delete: "Del" };
 
 /**
  * Every shortcut of the page. `within` limits one to an element, `when` to a moment, `needs` to a part that the page has;
@@ -94,41 +91,10 @@ export class Shortcuts {
     return !plain || (localStorage.getItem(SINGLE) !== "off" && !event.target.closest?.(TYPED));
   }
 
-  show() {
-    this.dialog ??= this.build();
-    this.dialog.querySelector(".keys").replaceChildren(...this.list());
-    this.dialog.showModal();
-  }
-
-  list() {
-    const listed = this.table.filter((entry) => entry.words && (!entry.needs || entry.needs()));
-    return [...Map.groupBy(listed, (entry) => entry.group)].flatMap(([group, entries]) => [
-      element("h3", {}, group),
-      element("dl", {}, ...entries.map((entry) => this.line(entry))),
-    ]);
-  }
-
-  line({ keys, words }) {
-    const shown = keys.flatMap((combination, index) => {
-      const caps = combination.split("+").map((name) => element("kbd", {}, SHOWN[name] ?? (name.length === 1 ? name.toUpperCase() : name)));
-      return index ? [" or ", ...caps] : caps;
-    });
-    return element("div", {}, element("dt", {}, ...shown), element("dd", {}, words));
-  }
-
-  build() {
-    const title = element("h2", { id: "shortcuts-title" }, "Keyboard");
-    const close = element("button", { type: "button", className: "icon", "aria-label": "Close" }, "✕");
-    const single = element("input", { type: "checkbox", checked: localStorage.getItem(SINGLE) !== "off" });
-    const option = element("label", { className: "option" }, single, "Keys without Ctrl or ⌘ work outside of text fields");
-    const body = element("div", { className: "keys", tabIndex: 0, role: "region", "aria-labelledby": "shortcuts-title" });
-    const dialog = element("dialog", { className: "dialog", "aria-labelledby": "shortcuts-title" });
-    dialog.append(element("header", {}, title, close), body, option);
-    single.addEventListener("change", () => localStorage.setItem(SINGLE, single.checked ? "on" : "off"));
-    close.addEventListener("click", () => dialog.close());
-    dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-    dialog.addEventListener("keydown", (event) => event.key === "?" && !isComposing(event) && dialog.close());
-    document.body.append(dialog);
-    return dialog;
+  /** The list of them, made by what is fetched when somebody asks for it. */
+  async show() {
+    const { Keyboard } = await import("./keyboard.js");
+    this.keyboard ??= new Keyboard(this.table);
+    this.keyboard.show();
   }
 }

@@ -71,7 +71,7 @@ def test_bars_badges_and_what_is_chosen_stay_visible(forced: Page, api: Api, sea
     forced.get_by_role("button", name="Event inspector").click()
     inspector = forced.get_by_role("complementary", name="Event inspector")
     events = inspector.get_by_role("listbox", name="Events")
-    events.press("End")
+    events.get_by_role("option").last.click()
     assert drawn(events.locator('[aria-selected="true"]'))["outlined"], "the event that is chosen"
     steps = inspector.get_by_role("tab", name="Steps")
     assert drawn(inspector.get_by_role("tab", name="Events"))["filled"] != drawn(steps)["filled"], (
