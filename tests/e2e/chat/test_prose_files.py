@@ -41,7 +41,8 @@ def brightness(colour: str) -> float:
 def test_the_colours_of_code_can_be_read_light_and_dark() -> None:
     """Highlights are no elements, so that axe-core does not see them."""
     pair = r"--(side|code-\w+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\);"
-    colours = {name: both for name, *both in re.findall(pair, (CHAT / "chat.css").read_text())}
+    sheets = (CHAT.parent / "palette" / "palette.css", CHAT / "chat.css")
+    colours = {name: both for sheet in sheets for name, *both in re.findall(pair, sheet.read_text())}
     grounds = colours.pop("side")
     assert len(colours) == 9
     for name, both in colours.items():
