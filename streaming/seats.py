@@ -84,9 +84,9 @@ class Seat:
                     del _taken[self.principal.owner]
 
     def cut(self, reason: str) -> None:
-        """Ends the stream now."""
-        self._reason = reason
-        if self._limit is not None:
+        """Ends the stream now, unless it ends already."""
+        if self._limit is not None and not self._limit.expired():
+            self._reason = reason
             self._limit.reschedule(asyncio.get_running_loop().time())
 
     @asynccontextmanager
@@ -102,6 +102,7 @@ class Seat:
                 raise
             raise StreamOver(self._reason) from None
         finally:
+            self._limit = None
             _open.discard(self)
             self.leave()
 
@@ -165,9 +166,8 @@ async def _watch(seconds: float, concerns: Callable[[Seat], bool]) -> None:
             continue
         try:
             allowed = await ask({seat.principal for seat in asked})
-        except Exception as error:
+            for seat in asked:  # not those that came meanwhile; some may have left
+                if seat.principal not in allowed:
+                    seat.cut("its key, session or share is no longer valid")
+        except Exception as error:  # whatever it is: nobody else would notice that nobody is cut any more
             logger.warning("the readers of streams could not be checked: %r", error)
-            continue
-        for seat in asked:  # not those that came meanwhile
-            if seat.principal not in allowed:
-                seat.cut("its key, session or share is no longer valid")
