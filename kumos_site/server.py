@@ -25,7 +25,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from assistants import bell
-from kumos_site import drain, health, intake, spool
+from kumos_site import drain, health, intake, names, spool
 from kumos_site.asgi import BODY
 from runs.engine import Engine
 from streaming import follow, seats
@@ -89,6 +89,7 @@ class Server(DaphneServer):  # type: ignore[misc]
         share_heap()
         loop = asyncio.get_event_loop()
         bell.attach(loop)
+        names.attach(loop)
         self._spool = spool.occupy(settings.FILE_UPLOAD_TEMP_DIR)
         self.http_factory.buildProtocol = self._connection
         self._watch = loop.create_task(seats.watch())

@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from assistants import bell, layer
-from kumos_site import descriptors, drain, health, probes, spool
+from kumos_site import descriptors, drain, health, names, probes, spool
 from kumos_site.tables import missing_migrations
 from runs.engine import Engine
 
@@ -50,6 +50,7 @@ class Command(BaseCommand):
         handed back."""
         loop = asyncio.get_running_loop()
         bell.attach(loop)
+        names.attach(loop)
         engine = Engine(only)
         health.attach(engine)
 
