@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from uuid import uuid4
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
@@ -114,6 +115,30 @@ async def listening() -> AsyncIterator[None]:
             _places.discard(place)
 
 
+async def new_channel() -> str:
+    """The name of a channel to receive on. Raises Away. Whoever does not receive on it any more says so (`forget`)."""
+    mark = f"kumos.{uuid4().hex}."  # to find it by: a layer may make a channel, and fail before it says its name
+    try:
+        return str(await ask("new_channel", mark))
+    except Away:
+        layer: Any = get_channel_layer()
+        for channel in [name for name in layer.channels if mark in name]:
+            forget(channel)
+        raise
+
+
+def forget(channel: str) -> None:
+    """Else all that comes for the channel or its groups would be put by for it, for ever.
+
+    Asks nothing of Redis, which may be away: what it still sends finds nobody. A layer in memory forgets by itself.
+    """
+    if not in_memory():
+        layer: Any = get_channel_layer()
+        layer.channels.pop(channel, None)
+        for members in layer.groups.values():
+            members.discard(channel)
+
+
 class Watch:
     """Whether anything arrives: a connection can be dead without a word, and a layer may wait on it for ever."""
 
@@ -139,7 +164,7 @@ class Watch:
 
     async def _send(self) -> None:
         if not self.channel:
-            self.channel = await ask("new_channel")
+            self.channel = await new_channel()
             self.ear = asyncio.get_running_loop().create_task(self._hear(self.channel))
         await ask("send", self.channel, {"type": "echo", "number": self.sent + 1})
         self.sent += 1

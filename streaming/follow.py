@@ -15,7 +15,7 @@ import contextvars
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import islice
@@ -152,6 +152,7 @@ class Hub:
     def __init__(self) -> None:
         self.watched: dict[str, Watched] = {}
         self.draining = False
+        self.puzzled = False
         self.channel = ""
         self.joined = asyncio.Event()
         self.tasks: list[asyncio.Task[None]] = []
@@ -200,35 +201,41 @@ class Hub:
         while True:
             try:
                 async with layer.listening():
-                    self.channel = await layer.ask("new_channel")
+                    self.channel = await layer.new_channel()
                     await self._join()
                     while True:
                         message = await bells.receive(self.channel)
                         if self.watched:
-                            self.hear(orjson.loads(message["rows"]))
+                            self.hear(message)
             except (layer.Away, TimeoutError):
                 pass  # it has said so
             except Exception as error:
                 layer.failed(error)
             self.joined.clear()
+            layer.forget(self.channel)
             await asyncio.sleep(layer.BREAK_SECONDS)
 
     async def _join(self) -> None:
         await layer.ask("group_add", broker.GROUP, self.channel)
         self.joined.set()
 
-    def hear(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Takes in a bell (broker.packed) and wakes who waits for it."""
+    def hear(self, bell: Mapping[str, Any]) -> None:
+        """Takes in a bell (broker.packed) and wakes who waits for it. One that is not understood, another release's
+        perhaps, is let go: the journal has what was in it."""
         woken: set[Watched] = set()
-        for row in rows:
-            watched = self.watched.get(row[0])
-            if watched is None:
-                continue
-            if len(row) == 2:
+        try:
+            for row in orjson.loads(bell["rows"]):
+                watched = self.watched.get(row[0])
+                if watched is None:
+                    continue
+                woken.add(watched)
                 watched.last = max(watched.last, row[1])
-            else:
-                watched.heard(Entry(*row))
-            woken.add(watched)
+                if len(row) > 2:
+                    watched.heard(Entry(*row))
+        except Exception as error:
+            if not self.puzzled:  # once: all of the other's bells may be so
+                logger.warning("a bell was not understood: %r", error)
+            self.puzzled = True
         for watched in woken:
             watched.wake()
 

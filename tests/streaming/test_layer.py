@@ -17,6 +17,7 @@ import orjson
 import pytest
 import redis
 from channels.layers import channel_layers, get_channel_layer
+from channels_redis.pubsub import RedisSingleShardConnection
 from django.db import transaction
 from pytest_django.fixtures import Settings
 
@@ -239,6 +240,59 @@ def test_one_membership_for_all_followers(
             assert proxy.connections == 2  # one sends, one listens
 
     run_async(scenario)
+
+
+@pytest.mark.parametrize("refused", ["__group__", ""], ids=["the group", "everything"])
+def test_a_layer_that_fails_again_and_again_puts_nothing_by(
+    server: Redis, thread: Thread, use: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """Each new beginning makes a channel; one that nobody receives on would collect every bell, for ever."""
+    monkeypatch.setattr(layer, "BREAK_SECONDS", 0.02)
+    monkeypatch.setattr(layer, "ECHO_SECONDS", 0.02)
+    monkeypatch.setattr(layer, "DEAF_ECHOES", 10**9)  # to make it anew would hide what it has put by
+    subscribe, fails, failures = RedisSingleShardConnection.subscribe, True, 0
+
+    async def subscribing(connection: RedisSingleShardConnection, name: str) -> None:
+        nonlocal failures
+        if fails and refused in name:
+            failures += 1
+            raise ConnectionError
+        await subscribe(connection, name)
+
+    monkeypatch.setattr(RedisSingleShardConnection, "subscribe", subscribing)
+
+    async def scenario() -> None:
+        nonlocal fails
+        async with behind_proxy(server, use), aclosing(follow(thread.pk, 0, NEVER)) as batches:
+            assert await anext(batches) == []
+            await until(lambda: failures >= 5, on_loop=True)
+            fails = False
+            await bells_ring(thread)
+            bells: Any = get_channel_layer()
+            assert len(bells.channels) <= 2  # the hub's, and the watch's
+            assert list(bells.groups.values()) == [{hub().channel}]
+
+    run_async(scenario)
+
+
+def test_a_bell_that_nobody_understands_is_let_go(server: Redis, thread: Thread, use: Callable[[str], None]) -> None:
+    """A newer release's rows may say more: the journal is read for them, and the next bell is heard as before."""
+
+    async def scenario() -> tuple[list[int], bool]:
+        async with behind_proxy(server, use), aclosing(follow(thread.pk, 0, NEVER)) as batches:
+            assert await anext(batches) == []
+            await until(lambda: hub().joined.is_set(), on_loop=True)
+            channel = hub().channel
+            newer = orjson.dumps([[thread.pk, 1, RUN, "name", "{}", 0.0, "more"]])
+            for rows in (b"{", orjson.dumps([{}]), newer):
+                await layer.ask("group_send", broker.GROUP, {"type": "events", "rows": rows})
+            await bells_ring(thread)
+            seen = [entry.seq for entry in await anext(batches)]
+            return seen, hub().channel == channel and hub().joined.is_set()
+
+    seen, heard_on = run_async(scenario)
+    assert seen[0] == 1
+    assert heard_on
 
 
 def test_nobody_waits_for_a_bell_that_does_not_come_through(server: Redis, use: Callable[[str], None]) -> None:
