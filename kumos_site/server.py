@@ -98,9 +98,10 @@ class Server(DaphneServer):  # type: ignore[misc]
         if self._engine is not None:
             self._engine.start()
 
-    def listen_success(self, port: Any) -> None:
+    def listen_success(self, port: Any) -> Any:
         super().listen_success(port)
         self._on_ready()
+        return port  # to whatever is to become of it in the end
 
     def listen_error(self, failure: Any) -> None:
         self.failed = True

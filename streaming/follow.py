@@ -322,17 +322,20 @@ async def follow(thread_id: str, cursor: int, tick: float) -> AsyncGenerator[lis
     """The thread's events after `cursor`, in batches, for ever. An empty batch says: nothing more for now.
 
     It comes each time the follower has caught up, and every `tick` seconds while nothing happens. Raises ThreadDeleted
-    once the thread is gone, Draining when this process stops. Close it (aclosing) to leave the hub.
+    once the thread is gone, Draining when this process stops, but never before the first batch: whoever got no byte in
+    answer to a POST would do it once more. Close it (aclosing) to leave the hub.
     """
     here = hub()
     async with here.join(thread_id) as watched:
         follower = Follower(watched, cursor)
-        while not here.draining:
+        drained = False
+        while not drained:
             batch = await follower.batch()
             is_last = not batch  # asked before it is handed out: whoever takes a batch empties it
             yield batch
-            if is_last and follower.may_wait:
+            if is_last and follower.may_wait and not here.draining:
                 await watched.changed(tick)
+            drained = here.draining
     raise Draining
 
 

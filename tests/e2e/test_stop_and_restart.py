@@ -5,6 +5,7 @@ One server on one data directory for the whole module: every test leaves it runn
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import socket
@@ -12,7 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -20,6 +21,7 @@ import psycopg
 import pytest
 
 from tests.e2e.events import CUT, DONE, SECONDS, Desk, Frame, ends_of, frames, last_id, names, text_of
+from tests.e2e.test_operations import eventually
 from tests.process import KEY, KumosProcess
 
 pytestmark = pytest.mark.e2e
@@ -46,6 +48,13 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KumosProcess]:
 def patient(tmp_path: Path) -> Iterator[KumosProcess]:
     """A server that gives its runs all the time they need to end."""
     with KumosProcess(tmp_path, KUMOS_DRAIN_SECONDS="600") as process:
+        yield process
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[KumosProcess]:
+    """A server with no runs of its own, which would have to write before it stops."""
+    with KumosProcess(tmp_path, command=("serve", "--web")) as process:
         yield process
 
 
@@ -159,6 +168,38 @@ def test_a_request_under_way_is_answered(patient: KumosProcess) -> None:
             patient.process.send_signal(signal.SIGTERM)
         assert connection.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
     assert patient.process.wait(SECONDS) == 0
+
+
+def test_a_streamed_answer_under_way_has_begun_when_it_is_cut(web: KumosProcess) -> None:
+    """It may be committed: a client that got nothing of it would make the same run again."""
+    with Desk(web) as desk, socket.create_connection(("127.0.0.1", web.port), timeout=SECONDS) as connection:
+        thread = {"messages": [{"role": "user", "content": "Hello"}]}
+        body = json.dumps({"assistant_id": desk.assistant(), "thread": thread, "stream": True}).encode()
+        head = f"POST /v1/threads/runs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}"
+        before = {one["id"] for one in desk.get("/threads")["data"]}
+        with no_thread_can_be_made(web):
+            connection.sendall(f"{head}\r\n\r\n".encode() + body)
+            desk.http.get("/assistants")  # what came before it is under way
+            assert web.process is not None
+            web.process.send_signal(signal.SIGTERM)
+            eventually(lambda: is_shut(web.port), bool)
+        with connection.makefile("rb") as received:
+            assert received.readline() == b"HTTP/1.1 200 OK\r\n"
+            with suppress(ConnectionError):
+                assert DONE.data.encode() not in received.read()
+        assert web.process.wait(SECONDS) == 0
+        web.start()
+        (made,) = [one["id"] for one in desk.get("/threads")["data"] if one["id"] not in before]
+        assert len(desk.get(f"/threads/{made}/runs")["data"]) == 1
+
+
+def is_shut(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=SECONDS).close()
+    except ConnectionError:
+        return True
+    return False
 
 
 def test_asked_twice_it_stops_at_once(patient: KumosProcess) -> None:

@@ -20,7 +20,7 @@ from pytest_django.fixtures import Settings
 from assistants.models import Thread
 from runs.writer import Writer
 from streaming import broker, journal, sse
-from streaming.follow import ThreadDeleted, Watched, follow, hub
+from streaming.follow import Draining, ThreadDeleted, Watched, follow, hub
 from streaming.journal import Draft, Entry
 from streaming.models import Event
 from tests.loops import PATIENCE_SECONDS, run_async
@@ -390,6 +390,22 @@ def test_p8_a_layer_that_is_away_costs_time_and_nothing_else(thread: Thread, use
         address = f"redis://127.0.0.1:{taken.getsockname()[1]}"
         use_layer("channels_redis.pubsub.RedisPubSubChannelLayer", hosts=[address])
         assert run_async(partial(seen_by_a_lone_follower, thread)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("events", [0, 2])
+def test_whoever_begins_to_follow_during_a_stop_is_told_something_first(thread: Thread, events: int) -> None:
+    """Who got no byte in answer to a POST would do it once more; so there is a batch, and then the end at once."""
+    append(thread, drafts(events))
+
+    async def scenario() -> list[int]:
+        hub().drain()
+        async with aclosing(follow(thread.pk, 0, NEVER)) as batches:
+            seen = [entry.seq for entry in await anext(batches)]
+            with pytest.raises(Draining):
+                await anext(batches)
+        return seen
+
+    assert run_async(scenario) == list(range(1, events + 1))
 
 
 def test_a_ring_is_emptied_once_it_is_quiet(thread: Thread) -> None:
