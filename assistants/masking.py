@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +23,9 @@ TOO_DEEP = "(nested too deep to be shown)"
 PIECES = {"arguments": "the arguments", "value": "the text", "input": "the code", "logs": "the output"}
 """What comes in pieces in a delta, under its name there."""
 
+NEAR = 500
+"""Characters that are surely more than lie between the beginning of a secret's name and its value."""
+
 
 def masked(value: Any) -> Any:
     """`value` with MASK in place of what is named by KUMOS_MASKED_FIELDS, at any depth, also in JSON within strings."""
@@ -29,6 +33,33 @@ def masked(value: Any) -> Any:
         return _masked(value, piece=False)
     except RecursionError:
         return TOO_DEEP
+
+
+def so_far(text: str) -> str:
+    """A text that is still being written. JSON is judged when it is whole: a name may come behind its value."""
+    return f"(JSON that is being written, {len(text)} characters)" if begins_like_json(text) else str(masked(text))
+
+
+@dataclass(slots=True)
+class Unfolding:
+    """A text that is shown while it is written: as long as all of it is, and no longer once something is masked.
+
+    What is masked is so from the first character of its value on, which stands close behind its name.
+    """
+
+    tail: str = ""
+    begun: bool = False
+    open: bool = True
+
+    def shown(self, piece: str) -> str:
+        """The piece that comes next; nothing where it may not be shown."""
+        near = self.tail + piece
+        if not self.begun and near.strip():
+            self.begun = True
+            self.open = not begins_like_json(near)
+        self.open = self.open and masked(near) == near
+        self.tail = near if len(near) <= NEAR else f"…{near[-NEAR:]}"  # it may begin within a line
+        return piece if self.open else ""
 
 
 def hidden_in(metadata: Mapping[str, Any]) -> set[str]:
@@ -121,5 +152,10 @@ def _patterns(words: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
     header = rf"""^([ \t]{{0,20}}(?:[-*][ ])?[\w.\-]{{0,40}}?{named}[ ]?:[ \t]{{1,9}})[^\s"'{{\[][^\n]*"""
     member = rf"""({named}(?:\\{{0,8}}["']\s{{0,20}}:\s{{0,20}}|[ ]?=[ ]?|:[ \t]{{0,9}}(?=["'{{\[])))"""
     value = rf"""(?:{quoted}|[{{\[].*|[^\s,;&}}\]]+)"""
+    mark, space = r"""\\{0,8}["']""", r"\s{0,20}"
+    pair = (
+        rf"((?:name|key){mark}{space}:{space}{mark}[\w.\- ]{{0,60}}?{named}{mark}"
+        rf"{space},{space}{mark}value{mark}{space}:{space})"
+    )
     flags = re.IGNORECASE | re.MULTILINE | re.DOTALL
-    return re.compile(header, flags), re.compile(member + value, flags)
+    return re.compile(header, flags), re.compile(member + value, flags), re.compile(pair + value, flags)

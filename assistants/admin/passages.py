@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.contrib.admin.utils import quote
 from django.urls import reverse
 
+from assistants.masking import masked
 from assistants.models import Chunk, FileStatus, VectorStoreFile
 from assistants.tokens import count_tokens
 
@@ -33,12 +34,11 @@ class Preview:
 
 
 def shown(chunk: Chunk) -> ShownPassage:
-    return ShownPassage(
-        chunk.position + 1,
-        chunk.text[: chunk.repeated],
-        chunk.text[chunk.repeated :],
-        count_tokens(chunk.text.strip()),
-    )
+    """Its text without secrets. Where masking leaves no telling which part is repeated, none is."""
+    text, repeated = masked(chunk.text), masked(chunk.text[: chunk.repeated])
+    if not text.startswith(repeated):
+        repeated = ""
+    return ShownPassage(chunk.position + 1, repeated, text[len(repeated) :], count_tokens(chunk.text.strip()))
 
 
 def passages_of(store_file_id: int, first: int, count: int) -> list[ShownPassage]:

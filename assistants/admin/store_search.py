@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -13,6 +13,7 @@ from rest_framework.exceptions import ValidationError
 
 from assistants import stores
 from assistants.errors import ApiError, from_validation
+from assistants.masking import masked
 from assistants.models import File, VectorStore, VectorStoreFile
 from assistants.parsers import parse_value
 from assistants.retrieval.search import NAME_WEIGHT, Passage, search
@@ -143,7 +144,7 @@ def hit_of(rank: int, passage: Passage, threshold: float) -> Hit:
     address = reverse("admin:assistants_vectorstore_passages", args=[quote(passage.store_id), quote(passage.file_id)])
     return Hit(
         rank,
-        passage,
+        replace(passage, text=masked(passage.text), attributes=masked(passage.attributes)),
         link(File, passage.file_id, passage.filename),
         f"{address}?p={page}#passage-{passage.position + 1}",
         count_tokens(passage.text),

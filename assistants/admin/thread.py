@@ -15,6 +15,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from assistants.conversation import delete_thread
+from assistants.masking import masked
 from assistants.models import File, Message, Project, Thread, ThreadText, VectorStore
 from assistants.retrieval import conversations
 
@@ -86,7 +87,7 @@ class ThreadAdmin(RemovableAdmin):
 
     @admin.display(description="Thread")
     def name(self, thread: Any) -> str:
-        title = clipped(getattr(thread, "title", ""), TITLE_SHOWN)
+        title = clipped(masked(getattr(thread, "title", "")), TITLE_SHOWN)
         return titled(title, thread.pk) if title else str(thread.pk)
 
     # Deleting ---------------------------------------------------------------------------------------------------------
@@ -158,7 +159,7 @@ class MessageAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Text")
     def beginning(self, message: Message) -> str:
-        return clipped(message.text, 100).partition("\n")[0]
+        return clipped(masked(message.text), 100).partition("\n")[0]
 
     @admin.display(description="Thread")
     def thread_link(self, message: Message) -> str:

@@ -1,7 +1,7 @@
 """A conversation as the people in it saw it: who said what, with attachments, images, citations and tool calls.
 
 What runs did while they answered is told by other apps (`worked`). Nothing here is read without `readable`: who may
-not read content sees who spoke when, and the names of files and functions.
+not read content sees who spoke when, and the names of files and functions. Nobody sees secrets.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from django.utils.html import format_html
 
+from assistants.masking import masked
 from assistants.models import Assistant, File, Message, MessageStatus
 
 from .content import HIDDEN
@@ -92,7 +93,7 @@ def part_of(part: dict[str, Any], files: Mapping[str, File]) -> Part:
     """Shown form of a content part (contract 2.7). Images of foreign servers are named, never loaded."""
     kind = part.get("type")
     if kind == "text":
-        return Part("text", clipped(part["text"]["value"]))
+        return Part("text", clipped(masked(part["text"]["value"])))
     if kind == "image_file":
         file = files.get(part["image_file"]["file_id"])
         if file is None:
@@ -100,9 +101,9 @@ def part_of(part: dict[str, Any], files: Mapping[str, File]) -> Part:
         image = image_address(file.id) if kind_of_image(file) else ""
         return Part("image", file.filename, page_of(File, file.id), image)
     if kind == "image_url":
-        return Part("image", clipped(str(part["image_url"]["url"]), 300))
+        return Part("image", clipped(masked(str(part["image_url"]["url"])), 300))
     if kind == "refusal":
-        return Part("refusal", clipped(str(part["refusal"])))
+        return Part("refusal", clipped(masked(str(part["refusal"]))))
     return Part("other", str(kind))
 
 
@@ -177,7 +178,7 @@ def citation_of(message: Message, marker: str, file_id: str, files: Mapping[str,
         file_id,
         file.filename if file else "(deleted file)",
         page_of(File, file_id) if file else "",
-        clipped(passage, PASSAGE_SHOWN) if found_in == file_id else "",
+        clipped(masked(passage), PASSAGE_SHOWN) if found_in == file_id else "",
     )
 
 

@@ -18,7 +18,7 @@ from assistants.admin import content
 from assistants.admin.assistant_versions import version_link
 from assistants.admin.markup import chat_link, clipped, json_block, link, list_of, moment
 from assistants.admin.transcript import Utterance, conversation
-from assistants.masking import masked
+from assistants.masking import masked, so_far
 from assistants.models import ApiKey, Assistant, Message, MessageStatus, Project, Thread
 from runs.models import ACTIVE, Run, UsageRecord
 from runs.story import streamed_content
@@ -160,4 +160,6 @@ def transcript_of(run: Run, *, readable: bool) -> list[Utterance]:
         for message in own:
             if message.status == MessageStatus.IN_PROGRESS:
                 message.content = streamed_content(run, message.pk)
+                for part in message.content:
+                    part["text"]["value"] = so_far(part["text"]["value"])
     return conversation([*before, *own], readable=readable)

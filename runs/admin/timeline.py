@@ -1,5 +1,6 @@
 """What the run page tells of what happened: the steps in order with their tool calls, the axis of time they lie on, and
-the events at both ends of the run's log. Who may not read content gets no arguments, outputs and passages.
+the events at both ends of the run's log. Who may not read content gets no arguments, outputs and passages; nobody gets
+the secrets in them.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def hit_of(result: Mapping[str, Any], *, readable: bool) -> Hit:
         str(result.get("file_name", "")),
         str(result.get("file_id", "")),
         f"{score:.2f}" if isinstance(score, int | float) else "–",
-        clipped(passage, 4000),
+        clipped(masked(passage), 4000),
     )
 
 
@@ -126,7 +127,8 @@ def call_of(call: Mapping[str, Any], asked: str = "", *, readable: bool) -> Call
         logs = "\n".join(
             output.get("logs") or f"(image {output.get('image', {}).get('file_id')})" for output in outputs
         )
-        return Call(id, "Code interpreter", clipped(call["code_interpreter"].get("input") or ""), clipped(logs))
+        code = call["code_interpreter"].get("input") or ""
+        return Call(id, "Code interpreter", clipped(masked(code)), clipped(masked(logs)))
     return Call(id, str(kind), pretty(masked(dict(call))))
 
 

@@ -124,9 +124,8 @@ def tried(store_ids: Sequence[str], query: str) -> tuple[list[Hit], str]:
     """What a run's search would find there, and the text that its model would be told."""
     passages = file_search.best_passages(store_ids, query, RESULTS, 0.0)
     details = {"results": [file_search.result(passage) for passage in passages]}
-    return [hit_of(found, readable=True) for found in details["results"]], pretty(
-        file_search.FileSearch().told(details, 0, 0)
-    )
+    told = file_search.FileSearch().told(details, 0, 0)
+    return [hit_of(found, readable=True) for found in details["results"]], pretty(masked(told))
 
 
 def recent_calls(request: HttpRequest) -> dict[str, list[RecentCall]]:

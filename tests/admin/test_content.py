@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.http import HttpResponse
 from django.test import Client
 from hypothesis import HealthCheck, given
 from hypothesis import settings as of_hypothesis
@@ -16,8 +15,20 @@ from pytest_django.fixtures import Settings
 
 from assistants.admin.content import HIDDEN
 from assistants.admin.markup import json_block, list_of, page_of
-from assistants.masking import MASK, masked, unmasked
-from assistants.models import Assistant, Message, Thread
+from assistants.admin.passages import passages_address
+from assistants.masking import MASK, Unfolding, masked, unmasked
+from assistants.models import (
+    Assistant,
+    Chunk,
+    File,
+    Message,
+    Project,
+    Thread,
+    ThreadText,
+    VectorStore,
+    VectorStoreFile,
+)
+from runs.models import Run
 from streaming.models import Event
 
 from .conftest import Talk
@@ -90,6 +101,8 @@ def test_a_secret_that_comes_in_pieces_is_in_none_of_them(name: str, size: int) 
         f"city: Rome\nAuthorization: Bearer {SECRET}\n",
         f"city: Rome\n  - password: {SECRET} {SECRET}\n",
         f"city=Rome\nexport DB_PASSWORD='{SECRET}'",
+        f'Rome {{"name": "OPENAI_API_KEY", "value": "{SECRET}"}}',
+        f'{{"city": "Rome", "env": [{{"key":"API_KEY","value":"{SECRET}',
     ],
 )
 def test_text_that_looks_like_a_setting_is_masked(text: str) -> None:
@@ -135,7 +148,7 @@ def test_a_form_that_showed_a_secret_masked_keeps_it(root: Client, talk: Talk) -
     assert stored(talk) == {"api_key": SECRET, "team": "sales"}
 
 
-def save(client: Client, talk: Talk, metadata: Any) -> HttpResponse:
+def save(client: Client, talk: Talk, metadata: Any) -> Any:
     sent = {"project": talk.thread.project_id, "model": "scripted", "response_kind": "auto", "name": "Searcher"}
     return client.post(page_of(Assistant, talk.assistant.pk), {**sent, "metadata": json.dumps(metadata)})
 
@@ -247,6 +260,75 @@ def test_secrets_are_masked_for_readers_too(root: Client, talk: Talk) -> None:
         page = root.get(address).content.decode()
         assert SECRET not in page
     assert MASK in root.get(page_of(Thread, talk.thread.pk)).content.decode()
+
+
+def test_secrets_in_what_people_and_models_wrote_are_masked_for_readers_too(root: Client, talk: Talk) -> None:
+    text = f"Rome\nDB_PASSWORD={SECRET} and on"
+    result = {"file_id": "file-1", "file_name": "a.env", "score": 0.5, "content": [{"type": "text", "text": text}]}
+    outputs = [{"type": "logs", "logs": text}, {"type": "logs", "logs": SECRET}]
+    calls = [
+        {"id": "call_1", "type": "file_search", "file_search": {"results": [result]}},
+        {"id": "call_2", "type": "code_interpreter", "code_interpreter": {"input": text, "outputs": outputs[:1]}},
+    ]
+    talk.run.steps.filter(type="tool_calls").update(step_details={"type": "tool_calls", "tool_calls": calls})
+    (part,) = talk.answer.content
+    content = [
+        {"type": "text", "text": {**part["text"], "value": text}},
+        {"type": "image_url", "image_url": {"url": f"https://example.org/?api_key={SECRET}"}},
+        {"type": "refusal", "refusal": text},
+    ]
+    Message.objects.filter(thread=talk.thread).update(content=content)
+    ThreadText.objects.create(thread=talk.thread, text=f"PASSWORD={SECRET} in Rome")
+    Thread.objects.filter(pk=talk.thread.pk).update(metadata={"title": f"PASSWORD={SECRET} in Rome"})
+    event = talk.thread.events.get(seq=2)
+    delta = {"id": "msg_1", "delta": {"content": [{"index": 0, "type": "text", "text": {"value": SECRET}}]}}
+    Event.objects.filter(pk=event.pk).update(data=json.dumps(delta))
+    for address in (*pages_of(talk), page_of(Run, talk.run.pk), list_of(Thread)):
+        page = root.get(address).content.decode()
+        assert SECRET not in page, address
+        assert "Rome" in page or "event" in address, address
+    page = root.get(page_of(Thread, talk.thread.pk)).content.decode()
+    assert page.count(f"DB_PASSWORD={MASK}") >= 5  # texts, refusals, passages found and cited, code, output
+    assert "a piece of the text, 14 characters" in root.get(page_of(Event, event.pk)).content.decode()
+
+
+def test_secrets_in_files_are_masked_for_readers_too(root: Client, dragons: Project) -> None:
+    store = VectorStore.objects.create(project=dragons, name="Settings")
+    file = File.objects.create(project=dragons, filename="rome.env", purpose="assistants", bytes=5)
+    row = VectorStoreFile.objects.create(
+        vector_store=store, file=file, status="completed", attributes={"api_key": SECRET, "city": "Rome"}
+    )
+    text = f"Rome DB_PASSWORD={SECRET} and on"
+    for position, repeated in enumerate((0, text.index(SECRET) + 3)):
+        Chunk.objects.create(store_file=row, position=position, text=text, repeated=repeated)
+    found = f"{page_of(VectorStore, store.pk).replace('/change/', '/search/')}?q=Rome"
+    tried = f"/admin/tools/?query=Rome&store={store.pk}"
+    for address in (passages_address(row), page_of(File, file.pk), found, tried):
+        page = root.get(address).content.decode()
+        assert SECRET[:4] not in page.replace(SECRET, "hunt"), address
+        assert SECRET[3:] not in page, address
+        assert f"DB_PASSWORD={MASK}" in page, address
+        assert "and on" in page, address
+
+
+TOLD = st.sampled_from(
+    ["Rome ", "password", "API_KEY", "=", ": ", '"', "'", "{", "\n", "authorization: ", SECRET, "\\", '"value": ', ", "]
+)
+
+
+@PATIENT
+@given(st.text("\n x", max_size=3), st.lists(TOLD, max_size=12), st.integers(1, 30), st.sampled_from([0, 5, 490, 2500]))
+def test_a_text_is_shown_while_it_is_written_as_far_as_its_whole_is(
+    head: str, told: list[str], size: int, long: int
+) -> None:
+    text = head + "x" * long + "".join(told)
+    reader = Unfolding()
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    shown = "".join(reader.shown(piece) for piece in pieces)
+    assert text.startswith(shown)
+    assert masked(text).startswith(shown) or not shown.strip()
+    if masked(text) == text and not text.lstrip().startswith(("{", '"')):
+        assert shown == text
 
 
 @pytest.mark.parametrize(

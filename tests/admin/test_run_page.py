@@ -212,12 +212,22 @@ def test_the_transcript_is_what_was_said_until_then(root: Client, talk: Talk) ->
 def test_an_answer_that_is_being_written_is_shown_as_far_as_it_is(root: Client, dragons: Project) -> None:
     run = waiting(dragons)
     message = Message.objects.create(thread=run.thread, role="assistant", status="in_progress", run_id=run.pk)
-    content = [{"index": 0, "type": "text", "text": {"value": "Half a wo"}}]
-    delta = {"id": message.pk, "object": "thread.message.delta", "delta": {"content": content}}
-    journal.append(run.thread_id, [Draft("thread.message.delta", json.dumps(delta), run.pk)])
+    journal.append(run.thread_id, [Draft("thread.message.delta", said("Half a wo", message.pk).data, run.pk)])
     text = page(root, run)
     assert "Half a wo" in text
     assert 'data-live="yes"' in text
+    journal.append(run.thread_id, [Draft("thread.message.delta", said(" PASSWORD=hun", message.pk).data, run.pk)])
+    assert "Half a wo PASSWORD=•••" in page(root, run)
+
+
+def test_json_that_is_being_written_is_not_shown_before_it_can_be_judged(root: Client, dragons: Project) -> None:
+    run = waiting(dragons)
+    message = Message.objects.create(thread=run.thread, role="assistant", status="in_progress", run_id=run.pk)
+    written = said('{"value": "hunter2", "na', message.pk).data
+    journal.append(run.thread_id, [Draft("thread.message.delta", written, run.pk)])
+    text = page(root, run)
+    assert "hunter2" not in text
+    assert "(JSON that is being written, 24 characters)" in text
 
 
 def test_only_what_makes_sense_can_be_done(root: Client, talk: Talk, dragons: Project) -> None:
@@ -317,34 +327,62 @@ def test_the_stream_is_for_those_who_see_runs(root: Client, staff: Callable[...,
 
 
 def test_the_stream_tells_texts_to_readers_alone(staff: Callable[..., Client], talk: Talk) -> None:
-    content = [{"index": 0, "type": "text", "text": {"value": "Hush"}}]
-    delta = {"id": "msg_1", "object": "thread.message.delta", "delta": {"content": content}}
-    entry = Entry("thread_1", 7, "run_1", "thread.message.delta", json.dumps(delta), 1.5)
-    assert b"Hush" in run_stream.readable(entry)
+    entry = said("Hush")
+    assert b"Hush" in run_stream.Reader("run_1").readable(entry)
     assert run_stream.outline(entry) == (
         b'id: 7\nevent: thread.message.delta\ndata: {"size":%d,"at":1500}\n\n' % len(entry.data)
     )
     call = Entry("thread_1", 8, "run_1", "thread.run.step.delta", '{"password":"hunter2"}', 1.5)
-    assert b"hunter2" not in run_stream.readable(call)
+    assert b"hunter2" not in run_stream.Reader("run_1").readable(call)
+
+
+def said(text: str, message: str = "msg_1") -> Entry:
+    content = [{"index": 0, "type": "text", "text": {"value": text}}]
+    delta = {"id": message, "object": "thread.message.delta", "delta": {"content": content}}
+    return Entry("thread_1", 7, "run_1", "thread.message.delta", json.dumps(delta), 1.5)
+
+
+def test_the_stream_tells_a_text_up_to_the_first_secret(db: None) -> None:
+    reader = run_stream.Reader("run_1")
+    pieces = ["Rome. PASS", "WORD", "=", "hun", "ter2", " and on"]
+    frames = b"".join(reader.readable(said(piece)) for piece in pieces)
+    assert b"".join(re.findall(rb'"text":"([^"]*)"', frames)) == b"Rome. PASSWORD="
+    assert frames.count(b"event: ") == len(pieces)
+    assert b"Next" in reader.readable(said("Next", "msg_2"))
+    assert b"hunter2" not in reader.readable(said('{"value":"hunter2"', "msg_3"))  # "name" may follow
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("before", ["PASSWORD=", "PASSWORD=hun", '{"value":'])
+def test_who_joins_in_the_midst_of_a_text_reads_no_rest_of_a_secret(
+    root: Client, dragons: Project, before: str
+) -> None:
+    run = waiting(dragons)
+    journal.append(run.thread_id, [Draft("thread.message.delta", said(before).data, run.pk)])
+    run.thread.refresh_from_db()
+    rest = [said("ter2").data, said("Next", "msg_2").data]
+    journal.append(run.thread_id, [Draft("thread.message.delta", data, run.pk) for data in rest])
+    cancel_run(run)
+    frames = heard(root, run, starting_after=run.thread.last_seq)
+    assert b"ter2" not in frames
+    assert b"Next" in frames
+
+
+def heard(client: Client, run: Run, **query: int) -> bytes:
+    answer: Any = client.get(STREAM.format(run.pk), query)
+
+    async def whole() -> bytes:
+        return b"".join([part async for part in answer.streaming_content])
+
+    return run_async(whole)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_who_may_not_read_follows_without_the_words(staff: Callable[..., Client], dragons: Project) -> None:
     run = waiting(dragons)
-    content = [{"index": 0, "type": "text", "text": {"value": "Hush"}}]
-    delta = {"id": "msg_1", "object": "thread.message.delta", "delta": {"content": content}}
-    journal.append(run.thread_id, [Draft("thread.message.delta", json.dumps(delta), run.pk)])
+    journal.append(run.thread_id, [Draft("thread.message.delta", said("Hush").data, run.pk)])
     cancel_run(run)
-
-    def heard(client: Client) -> bytes:
-        frames: Any = client.get(STREAM.format(run.pk))
-
-        async def whole() -> bytes:
-            return b"".join([part async for part in frames.streaming_content])
-
-        return run_async(whole)
-
-    hidden, shown = heard(staff("view_run")), heard(staff("view_run", "read_content"))
+    hidden, shown = heard(staff("view_run"), run), heard(staff("view_run", "read_content"), run)
     for frames in (hidden, shown):
         assert re.findall(rb"event: (\S+)", frames)[-2:] == [b"thread.run.cancelled", b"done"]
         assert b"Wait." not in frames  # the run's instructions
