@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -24,7 +25,7 @@ from runs.models import Run
 AT_ONCE = 4
 TOTAL_BYTES_MAX = 50 * 1024 * 1024
 """All images of one request together."""
-SHOWN_CHARACTERS = 100
+MEDIA_TYPE = re.compile(r"[a-z]{1,20}/[a-z0-9.+-]{1,80}")
 UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 GONE: Mapping[str, Any] = {"type": "text", "text": "[an image whose file was deleted]"}
 TOKENS = {"low": 85, "high": 765, "auto": 765}
@@ -56,7 +57,7 @@ def kind_of(content: bytes) -> str:
 def checked(content: bytes, claimed: str = "") -> bytes:
     """`content`, if it is an image and `claimed`, its media type according to its sender, says nothing else."""
     if claimed not in UNTYPED and not claimed.startswith("image/"):
-        raise NoImage(f"it is sent as '{claimed[:SHOWN_CHARACTERS]}'")
+        raise NoImage(f"it is sent as '{claimed}'" if MEDIA_TYPE.fullmatch(claimed) else "it is not sent as an image")
     kind_of(content)
     return content
 
@@ -113,11 +114,12 @@ class Images:
         Raises CompleterError: "invalid_prompt" where an image is none or out of bounds, "server_error" where it could
         not be fetched now.
         """
-        wanted = {source_of(part) for message in request.messages for part in image_parts(message)}
+        wanted = dict.fromkeys(source_of(part) for message in request.messages for part in image_parts(message))
         try:
             async with asyncio.TaskGroup() as group:
-                for source in wanted - self._found.keys():
-                    group.create_task(self._find(source))
+                for number, source in enumerate(wanted, 1):
+                    if source not in self._found:
+                        group.create_task(self._find(source, named(source, number)))
         except ExceptionGroup as several:
             raise several.exceptions[0] from None
         return replace(request, messages=[self._with_images(message) for message in request.messages])
@@ -136,7 +138,7 @@ class Images:
         detail = part[part["type"]].get("detail", "auto")
         return {"type": "image_url", "image_url": {**found["image_url"], "detail": detail}}
 
-    async def _find(self, source: str) -> None:
+    async def _find(self, source: str, name: str) -> None:
         async with self._slots:
             try:
                 content = await self._content(source)
@@ -149,9 +151,9 @@ class Images:
                 url = await asyncio.to_thread(data_url, content)
                 self._found[source] = {"type": "image_url", "image_url": {"url": url}}
             except NoImage as fault:
-                raise unusable(source, str(fault), "invalid_prompt") from None
+                raise unusable(name, str(fault), "invalid_prompt") from None
             except web.Unfetchable as fault:
-                raise unusable(source, fault.reason, "server_error" if fault.passing else "invalid_prompt") from None
+                raise unusable(name, fault.reason, "server_error" if fault.passing else "invalid_prompt") from None
 
     async def _content(self, source: str) -> bytes | None:
         if source.startswith("file"):
@@ -172,6 +174,12 @@ def source_of(part: Mapping[str, Any]) -> str:
     return str(part["image_file"]["file_id"] if part["type"] == "image_file" else part["image_url"]["url"])
 
 
-def unusable(source: str, reason: str, code: ErrorCode) -> CompleterError:
-    shown = source if len(source) <= SHOWN_CHARACTERS else f"{source[:SHOWN_CHARACTERS]}…"
-    return CompleterError(code, f"The image '{shown}' cannot be used: {reason}.")
+def named(source: str, number: int) -> str:
+    """What an error calls it. An address is what somebody wrote, and may be signed: only its place is told."""
+    if source.startswith("file"):
+        return f"The image '{source}'"
+    return f"Image {number} of those that the model was to see"
+
+
+def unusable(name: str, reason: str, code: ErrorCode) -> CompleterError:
+    return CompleterError(code, f"{name} cannot be used: {reason}.")

@@ -1,7 +1,8 @@
 """Any server that speaks /chat/completions (OpenAI, Ollama, vLLM, llama.cpp …), over one shared httpx client.
 
 Here are the connection, its time limits, its retries and what its faults mean to a run (contract 2.9); what the server
-streams is read in `chunks.py`. Error messages reach API clients: they name settings, never a key or an address.
+streams is read in `chunks.py`, the words of its errors in `complaints.py`. Error messages reach API clients: they name
+settings, never a key or an address.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from django.conf import settings
 
 from assistants import metrics
 from runs.completers import CompleterError, CompleterEvent, CompletionRequest, ErrorCode
-from runs.completers.chunks import DONE, TEXT_CHARS_MAX, Answer, Cut, Lines, Malformed, chunk_in, mapping, parsed
+from runs.completers.chunks import DONE, TEXT_CHARS_MAX, Answer, Cut, Lines, Malformed, chunk_in, parsed
+from runs.completers.complaints import error_text
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +38,6 @@ USAGE_SECONDS = 2.0
 """How long a finished answer waits for its usage or its end."""
 DRAIN_SECONDS = 0.05
 ERROR_BYTES_MAX = 64 * 1024
-ERROR_CHARS_MAX = 300
 RETRIED = frozenset({408, 409, 429})
 OPTIONAL = ("stream_options", "parallel_tool_calls", "reasoning_effort")
 """Fields that a server may refuse: the turn is asked again without them."""
@@ -52,7 +53,6 @@ PROMPT_REFUSALS = re.compile(
     r"|content[ _](policy|management|filter)|safety|moderation",
     re.IGNORECASE,
 )
-SECRETS = re.compile(r"(?<=//)[^/\s@]+@|\b(?:sk|key)-[\w*-]{6,}|(?<=Bearer )\S+")
 
 LimitField = Literal["max_completion_tokens", "max_tokens"]
 
@@ -402,22 +402,6 @@ def check_for_error(chunk: Mapping[str, Any], api_key: str) -> None:
     if code in {"429", "rate_limit_exceeded", "rate_limit_error"}:
         raise Failure("rate_limit_exceeded", f"The model server refused more requests: {said}", retry=True)
     raise Failure("server_error", f"The model server failed: {said or 'no reason given'}", retry=True)
-
-
-def error_text(body: Any, api_key: str) -> tuple[str, str]:
-    """(message, code) of an error body in any usual form, without secrets, in one bounded line."""
-    error = mapping(body).get("error", body)
-    if isinstance(error, str):
-        message, code = error, ""
-    else:
-        found = mapping(error)
-        message = found.get("message") or found.get("detail") or ""
-        code = str(found.get("code") or found.get("type") or "")
-    text = message if isinstance(message, str) else orjson.dumps(message).decode()
-    if api_key:
-        text = text.replace(api_key, "…")
-    text = " ".join(SECRETS.sub("…", text).split())
-    return (text if len(text) <= ERROR_CHARS_MAX else f"{text[:ERROR_CHARS_MAX]}…"), code
 
 
 def retry_after(headers: httpx.Headers) -> float | None:

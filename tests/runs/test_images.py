@@ -173,7 +173,8 @@ def test_a_run_whose_image_cannot_be_used_fails_and_says_so(
 ) -> None:
     run = execute(show(alice, image(site.url("/cat.png")), image(site.url(path))))
     assert run.status == "failed"
-    assert run.last_error == {"code": code, "message": f"The image '{site.url(path)}' cannot be used: {reason}."}
+    message = f"Image 2 of those that the model was to see cannot be used: {reason}."
+    assert run.last_error == {"code": code, "message": message}
     assert model.requests == []
 
 
@@ -195,6 +196,16 @@ def test_a_file_that_is_no_image_fails_the_run(alice: ApiClient, model: Model, e
         "code": "invalid_prompt",
         "message": f"The image '{file_id}' cannot be used: it is not a PNG, JPEG, GIF or WebP image.",
     }
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("head", ["data:image/png", "data:image/hunter2", "https://hunter2.example:99999/"])
+def test_the_error_repeats_nothing_of_an_address(head: str, alice: ApiClient, model: Model, execute: Execute) -> None:
+    run = execute(show(alice, image(f"{head};base64,aHVudGVyMg==")))
+    assert run.last_error is not None
+    assert run.last_error["message"].startswith("Image 1 of those that the model was to see cannot be used: ")
+    assert "hunter2" not in run.last_error["message"]
+    assert "aHVudGVyMg" not in run.last_error["message"]
 
 
 @pytest.mark.django_db(transaction=True)
