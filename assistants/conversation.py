@@ -6,21 +6,32 @@ which bring their own. What may stand in `data` is decided by the serializers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from django.db import transaction
-from django.db.models import ManyToOneRel
+from django.db import OperationalError, transaction
+from django.db.models import ManyToOneRel, Q, QuerySet
 
 from assistants import stores
 from assistants.clock import now
 from assistants.errors import ApiError, not_found
-from assistants.models import Message, Project, Thread, VectorStore
+from assistants.models import Message, Project, Share, Thread, VectorStore
 from assistants.retrieval import conversations
+from assistants.rows import unlocked
 from assistants.serializers.refusals import array_too_long, at, wrong_id
 from assistants.serializers.tools import CODE_FILES_MAX
 
-ROWS_PER_DELETE = 200
+REMOVAL_SECONDS, SWEEP_SECONDS = 2.0, 10.0
+"""How long whoever deletes waits for the removal, and how long a runner is at it before it does something else."""
+ROWS_AT_FIRST, ROWS_MAX = 100, 1_000
+QUICK_SECONDS = 0.1
+"""More rows are removed at once while that takes less: for so long, or so, SQLite's only writer is held."""
+DEPARTED_AT_ONCE = 20
+
+logger = logging.getLogger(__name__)
 
 end_overdue: list[Callable[[str], bool]] = []
 """Asked before a message is refused: given the id of the active run, ends it if its time is over and says whether it
@@ -66,17 +77,80 @@ def end_work_in(threads: Collection[str]) -> None:
 
 
 def delete_thread(thread: Thread) -> None:
-    """Removes a thread and all that belongs to it, few rows at a time and each by itself.
+    delete_threads([thread])
 
-    One cascade over all events of a long thread would hold SQLite's only writer for seconds, and every run would wait.
+
+@transaction.atomic
+def delete_threads(threads: Iterable[Thread]) -> None:
+    """Once this is committed, nobody finds them any more. What belongs to them is removed then, or, if that takes long,
+    by a runner. ApiError 404 for one that is gone.
     """
-    end_work_in([thread.pk])
+    ids = [thread.pk for thread in threads]
+    for id in ids:
+        _depart(id)
+    transaction.on_commit(partial(remove, ids, REMOVAL_SECONDS), robust=True)
+
+
+def _depart(id: str) -> None:
+    """Ends what is active in a thread and hides it, so that nothing is added to it any more.
+
+    Locks are taken as everywhere, the run's before the thread's; a run that begins between the two is ended as well.
+    """
+    here = Thread.objects.filter(pk=id)
+    while True:
+        active = here.values_list("active_run_id", flat=True).first()
+        end_work_in([id])
+        if here.filter(Q(active_run_id=None) | Q(active_run_id=active)).update(departed_at=now()):
+            Share.objects.filter(thread=id).delete()
+            return
+        if not here.exists():
+            raise not_found("thread", id)
+
+
+def remove(ids: Iterable[str], seconds: float) -> None:
+    """Removes what belongs to threads that have departed, and last their rows, as far as the time goes.
+
+    What the database refuses now is left for the next time (`remove_departed`).
+    """
+    give_up_at = time.monotonic() + seconds
+    for id in ids:
+        try:
+            _remove(id, give_up_at)
+        except OperationalError as error:
+            logger.warning("thread %s is not removed yet: %r", id, error)
+
+
+def remove_departed() -> None:
+    """Goes on with what `remove` had no time for, or did not live to do. Harmless in several processes at once."""
+    departed = Thread._base_manager.filter(departed_at__isnull=False).order_by("departed_at")
+    remove(departed.values_list("pk", flat=True)[:DEPARTED_AT_ONCE], SWEEP_SECONDS)
+
+
+def _remove(id: str, give_up_at: float) -> None:
+    """Few rows at a time, in a transaction of their own: a cascade over all events of a long thread would hold SQLite's
+    only writer for seconds, and every run would wait.
+    """
+    count = ROWS_AT_FIRST  # and never fewer: a disk that is slow is slow for one row, too
     for relation in Thread._meta.get_fields(include_hidden=True):
-        if isinstance(relation, ManyToOneRel):
-            rows = relation.related_model._base_manager.filter(**{relation.field.name: thread.pk})
-            while ids := list(rows.values_list("pk", flat=True)[:ROWS_PER_DELETE]):
-                rows.filter(pk__in=ids).delete()
-    thread.delete()
+        if not isinstance(relation, ManyToOneRel):
+            continue
+        rows = relation.related_model._base_manager.filter(**{relation.field.name: id})
+        while rows.exists():
+            began = time.monotonic()
+            if began > give_up_at:
+                return
+            _remove_some(rows, count)
+            took = time.monotonic() - began
+            count = min(2 * count, ROWS_MAX) if took < QUICK_SECONDS else max(count // 2, ROWS_AT_FIRST)
+            time.sleep(min(took, QUICK_SECONDS))  # the writers' turn
+    Thread._base_manager.filter(pk=id).delete()
+
+
+@transaction.atomic
+def _remove_some(rows: QuerySet[Any], count: int) -> None:
+    """Not those that somebody else is removing."""
+    some = list(unlocked(rows).order_by().values_list("pk", flat=True)[:count])
+    rows.filter(pk__in=some).delete()
 
 
 @transaction.atomic

@@ -8,7 +8,7 @@ form is left, else with the next trial of anybody once it is a day old. The admi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -17,7 +17,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
 from assistants import clock
-from assistants.conversation import end_work_in, insert_thread
+from assistants.conversation import delete_threads, insert_thread
 from assistants.models import Assistant, Project, Thread
 from assistants.rows import hold
 
@@ -65,7 +65,7 @@ def prepare(
         scratch = mine.first() or Assistant(project=project, scratch_of_id=user.pk)
         threads = {kind: thread.pk for kind, thread in threads_of(scratch).items()}
         if fresh:
-            delete_threads(list(threads.values()))
+            delete_threads(Thread.objects.filter(pk__in=threads.values()))
             threads = {}
         for kind in (DRAFT, SAVED) if compare else (DRAFT,):
             if kind not in threads:
@@ -114,10 +114,5 @@ def end(user: AbstractBaseUser, known: str) -> None:
 @transaction.atomic
 def forget(scratch: Assistant) -> None:
     assert scratch.scratch_of_id is not None
-    delete_threads([thread.pk for thread in threads_of(scratch).values()])
+    delete_threads(threads_of(scratch).values())
     scratch.delete()
-
-
-def delete_threads(ids: Collection[str]) -> None:
-    end_work_in(ids)
-    Thread.objects.filter(pk__in=ids).delete()

@@ -18,7 +18,7 @@ from functools import partial
 from channels.db import database_sync_to_async
 from django.conf import settings
 
-from assistants import idempotency, layer, metrics, storage
+from assistants import conversation, idempotency, layer, metrics, storage
 from assistants.failpoints import failpoint
 from runs import ingest, queue
 from runs.completers.openai_compatible import close_client
@@ -244,3 +244,4 @@ class Runner:
 
     async def _compact(self) -> None:
         await self._database(retention.compact)
+        await self._database(conversation.remove_departed)

@@ -104,7 +104,8 @@ def append(thread_id: str, drafts: Sequence[Draft]) -> list[Entry]:
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE assistants_thread SET last_seq = last_seq + %s WHERE id = %s RETURNING last_seq",
+            "UPDATE assistants_thread SET last_seq = last_seq + %s WHERE id = %s AND departed_at IS NULL"
+            " RETURNING last_seq",
             [len(drafts), thread_id],
         )
         row = cursor.fetchone()
@@ -121,7 +122,8 @@ def append_to_each(drafts: Mapping[str, Draft]) -> list[Entry]:
     with connection.cursor() as cursor:
         places = ", ".join(["%s"] * len(drafts))
         cursor.execute(
-            f"UPDATE assistants_thread SET last_seq = last_seq + 1 WHERE id IN ({places}) RETURNING id, last_seq",
+            f"UPDATE assistants_thread SET last_seq = last_seq + 1 WHERE id IN ({places}) AND departed_at IS NULL"
+            " RETURNING id, last_seq",
             list(drafts),
         )
         return _store(cursor, [(thread_id, seq, drafts[thread_id]) for thread_id, seq in cursor.fetchall()])

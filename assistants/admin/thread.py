@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from assistants.conversation import delete_thread
+from assistants.conversation import delete_thread, delete_threads
 from assistants.masking import masked
 from assistants.models import File, Message, Project, Thread, ThreadText, VectorStore
 from assistants.retrieval import conversations
@@ -104,7 +104,7 @@ class ThreadAdmin(RemovableAdmin):
         busy = queryset.exclude(active_run_id=None).count()
         if busy:
             self.message_user(request, f"{busy} left alone: cancel their active runs first.", messages.WARNING)
-        super().delete_queryset(request, queryset.filter(active_run_id=None))
+        delete_threads(queryset.filter(active_run_id=None))
 
     @admin.display(description="State")
     def state(self, thread: Thread) -> str:

@@ -10,6 +10,13 @@ from .project import Project
 from .resources import HoldsResources
 
 
+class Threads(models.Manager["Thread"]):
+    """Those that have not departed."""
+
+    def get_queryset(self) -> models.QuerySet[Thread]:
+        return super().get_queryset().filter(departed_at=None)
+
+
 class Thread(HoldsResources):
     id = models.CharField(primary_key=True, max_length=64, default=ids.new_thread_id, editable=False)
     project = models.ForeignKey(Project, models.CASCADE, related_name="threads")
@@ -38,11 +45,21 @@ class Thread(HoldsResources):
         max_length=64, null=True, blank=True, editable=False, help_text="The last message they share, by its id there."
     )
 
+    departed_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="It was deleted, and what belonged to it is being removed. Its row goes last.",
+    )
+
+    objects = Threads()
+
     class Meta:
         ordering = ["-created_at", "-id"]
         indexes = [
             models.Index(fields=["project", "created_at", "id"]),
             models.Index(fields=["family"], condition=models.Q(family__isnull=False), name="thread_family"),
+            models.Index(fields=["departed_at"], condition=models.Q(departed_at__isnull=False), name="thread_departed"),
         ]
         permissions = [("read_content", "Can read what people and models wrote")]
 

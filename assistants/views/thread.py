@@ -9,7 +9,7 @@ from rest_framework.request import Request
 
 from assistants import forks, stores
 from assistants.answers import Answer, Deletion, Page
-from assistants.conversation import create_thread, end_work_in, find_thread
+from assistants.conversation import create_thread, delete_thread, find_thread
 from assistants.models import Thread
 from assistants.pagination import envelope, page, parse_text, remember_place
 from assistants.retrieval import conversations
@@ -82,6 +82,5 @@ class ThreadViewSet(ResourceViewSet):
     def destroy(self, request: Request, thread_id: str) -> Answer[Deletion[Literal["thread.deleted"]]]:
         thread = find_thread(self.project, thread_id)
         remember_place(request, thread)
-        end_work_in([thread.pk])
-        thread.delete()
+        delete_thread(thread)
         return Answer(deletion_object(thread_id, "thread.deleted"))

@@ -8,13 +8,13 @@ from collections.abc import Callable
 import pytest
 from django.core.files.base import ContentFile
 from django.test import Client
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
 from assistants import forks, storage
 from assistants.admin import content, markup
 from assistants.admin.images import image_address
 from assistants.admin.thread import MESSAGES_SHOWN
-from assistants.conversation import ROWS_PER_DELETE, create_thread
+from assistants.conversation import ROWS_AT_FIRST, create_thread
 from assistants.models import File, Message, Project, Thread
 from assistants.retrieval import conversations
 from runs.models import Run, RunStep
@@ -177,21 +177,25 @@ def test_threads_are_filtered_by_what_became_of_their_runs(root: Client, talk: T
     assert listed(root, runs="active") == linked(talk.thread)
 
 
-def test_a_thread_goes_with_all_that_belongs_to_it(root: Client, talk: Talk) -> None:
+def test_a_thread_goes_with_all_that_belongs_to_it(
+    root: Client, talk: Talk, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
     other = Thread.objects.create(project=talk.thread.project)
     say(other, "I stay.")
-    for _ in range(ROWS_PER_DELETE + 1):
+    for _ in range(ROWS_AT_FIRST + 1):
         say(talk.thread, "word")
     address = markup.page_of(Thread, talk.thread.pk).replace("/change/", "/delete/")
     assert "all messages, runs, steps" in root.get(address).content.decode()
-    root.post(address, {"post": "yes"})
-    assert list(Thread.objects.all()) == [other]
+    with django_capture_on_commit_callbacks(execute=True):
+        root.post(address, {"post": "yes"})
+    assert list(Thread._base_manager.all()) == [other]
     assert Message.objects.count() == 1
     assert not Run.objects.exists()
     assert not RunStep.objects.exists()
     assert not Event.objects.exists()
-    root.post(markup.list_of(Thread), {"action": "delete_selected", "_selected_action": [other.pk], "post": "yes"})
-    assert not Thread.objects.exists()
+    with django_capture_on_commit_callbacks(execute=True):
+        root.post(markup.list_of(Thread), {"action": "delete_selected", "_selected_action": [other.pk], "post": "yes"})
+    assert not Thread._base_manager.exists()
 
 
 def test_a_thread_with_an_active_run_stays(root: Client, talk: Talk) -> None:

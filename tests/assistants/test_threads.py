@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
 from assistants.models import Message, Thread
 from assistants.serializers.message import MESSAGES_MAX
@@ -72,10 +72,13 @@ def test_modify(alice: ApiClient) -> None:
     assert alice.post(path, {"messages": []}).json()["error"]["message"] == "Unknown parameter: 'messages'."
 
 
-def test_deleted_is_gone_with_its_messages(alice: ApiClient) -> None:
+def test_deleted_is_gone_with_its_messages(
+    alice: ApiClient, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
     thread = alice.make("/threads", {"messages": [{"role": "user", "content": "x"}]})
     path = f"/threads/{thread['id']}"
-    assert alice.delete(path).json() == {"id": thread["id"], "object": "thread.deleted", "deleted": True}
+    with django_capture_on_commit_callbacks(execute=True):
+        assert alice.delete(path).json() == {"id": thread["id"], "object": "thread.deleted", "deleted": True}
     answer = alice.get(path)
     assert answer.status_code == 404
     assert answer.json()["error"]["message"] == f"No thread found with id '{thread['id']}'."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -144,10 +145,10 @@ def test_a_deletion_that_fails_leaves_the_run_as_it_was(
 ) -> None:
     thread, run = waiting(alice, model, writer)
 
-    def refuse(thread: Thread) -> None:
+    def refuse(threads: Collection[str]) -> None:
         raise RuntimeError("no")
 
-    monkeypatch.setattr(Thread, "delete", refuse)
+    monkeypatch.setattr(conversation, "end_with_threads", [*conversation.end_with_threads, refuse])
     assert alice.delete(f"/threads/{thread.pk}").status_code == 500
     assert Run.objects.get(pk=run.pk).status == "requires_action"
     assert not UsageRecord.objects.exists()
