@@ -24,6 +24,16 @@ AT_ONCE = "document.getAnimations().forEach((animation) => animation.finish())"
 TOO_WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
   [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > innerWidth)
     .slice(0, 5).map((one) => one.outerHTML.slice(0, 120))"""
+CUT_OFF = """() => [...document.querySelectorAll("table")].filter((table) => {
+    if (table.getBoundingClientRect().right <= innerWidth + 1) return false;
+    for (let box = table.parentElement; box; box = box.parentElement) {
+      const beyond = getComputedStyle(box).overflowX;
+      if (beyond === "auto" || beyond === "scroll") return box.getBoundingClientRect().right > innerWidth + 1;
+      if (beyond !== "visible") return true;
+    }
+    return true;
+  }).map((table) => table.outerHTML.slice(0, 120))"""
+"""Tables of which a part cannot be reached: they are to scroll in a box of their own."""
 NOT_LINKED = {
     # What the server alone writes, cannot be added.
     *(f"{name}_add" for name in ("admin_logentry", "assistants_message", "assistants_share", "assistants_thread")),
@@ -104,4 +114,5 @@ def test_axe_finds_nothing_on_any_page(page: Page, crawl: Crawl, screen: tuple[i
         page.evaluate(AT_ONCE)
         found += [f"{address} in the dark: {fault}" for fault in violations(page, COLOURS)]
         found += [f"{address}: wider than the screen: {one}" for one in page.evaluate(TOO_WIDE)]
+        found += [f"{address}: cut off: {one}" for one in page.evaluate(CUT_OFF)]
     assert not found, "\n".join(found)
