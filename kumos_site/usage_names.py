@@ -11,9 +11,11 @@ from itertools import islice
 
 from django import forms
 from django.contrib.auth import get_user_model
+from django.http import HttpRequest
 
 from assistants import keys
 from assistants.admin.inputs import SuggestingInput
+from assistants.admin.lists import may_see
 from assistants.admin.markup import clipped, page_of
 from assistants.models import ApiKey, Assistant, Project
 from runs.models import UsageRecord
@@ -33,8 +35,9 @@ class Named:
     href: str = ""
 
 
-def names_of(by: str, ids: set[str]) -> dict[str, Named]:
-    """What people call projects, keys, people and assistants; those that are gone keep their ids."""
+def names_of(request: HttpRequest, by: str, ids: set[str]) -> dict[str, Named]:
+    """What people call projects, keys, people and assistants. Those that are gone keep their ids, and keys and people
+    do where whoever asks may not see their pages."""
     if by == "project":
         projects = Project.objects.filter(pk__in=ids).values_list("pk", "name")
         return {pk: Named(name, page_of(Project, pk)) for pk, name in projects}
@@ -42,9 +45,11 @@ def names_of(by: str, ids: set[str]) -> dict[str, Named]:
         assistants = Assistant.objects.filter(pk__in=ids).values_list("pk", "name")
         return {pk: Named(name or pk, page_of(Assistant, pk)) for pk, name in assistants}
     if by == "made_by":
-        lines = keys.lines_of(id for id in ids if not id.startswith("user "))
+        lines = keys.lines_of(id for id in ids if not id.startswith("user ") and may_see(request, ApiKey))
         names = {id: Named(line_called(line), page_of(ApiKey, line[0].pk)) for id, line in lines.items()}
         people = {int(number) for id in ids if (number := id.removeprefix("user ")) != id and number.isdecimal()}
+        if not may_see(request, get_user_model()):
+            return names
         users = get_user_model()._default_manager.filter(pk__in=people)
         return names | {f"user {user.pk}": Named(user.get_username()) for user in users}
     return {}
@@ -59,7 +64,7 @@ def line_called(line: Sequence[ApiKey]) -> str:
 # To choose from -------------------------------------------------------------------------------------------------------
 
 
-def offer(form: forms.Form) -> None:
+def offer(request: HttpRequest, form: forms.Form) -> None:
     """Gives the fields that are named in BY something to choose from, with what is asked for among it."""
     for name, label in BY:
         field = form.fields[name]
@@ -67,23 +72,23 @@ def offer(form: forms.Form) -> None:
             field.widget = SuggestingInput()
             field.widget.suggest = models
             continue
-        found = LISTS[name]()
+        found = makers(request) if name == "made_by" else LISTS[name]()
         if found is None:
             continue
         asked = str(form.data.get(name, "")).strip()
         if asked and asked not in {value for value, _ in found}:
-            found = [*found, (asked, called(name, asked))]
+            found = [*found, (asked, called(request, name, asked))]
         field.label = label
         field.widget = forms.Select(
             choices=[("", "All"), *((value, clipped(text, NAME_SHOWN)) for value, text in found)]
         )
 
 
-def called(by: str, id: str) -> str:
+def called(request: HttpRequest, by: str, id: str) -> str:
     if "\0" in id:
         return "(unknown)"
     known = keys.succession_of(id) if by == "made_by" else id
-    names = names_of(by, {known})
+    names = names_of(request, by, {known})
     return names[known].name if known in names else id
 
 
@@ -97,9 +102,12 @@ def assistants() -> list[Choice] | None:
     return found and sorted(found, key=lambda choice: choice[1].lower())
 
 
-def makers() -> list[Choice] | None:
-    """One of each line of keys, then people."""
-    newest = ApiKey.objects.order_by("-created_at", "-id")[: 2 * LISTED + 1]
+def makers(request: HttpRequest) -> list[Choice] | None:
+    """One of each line of keys, then people: those that whoever asks may see, and nothing to choose for who sees none."""
+    sees_keys, sees_people = may_see(request, ApiKey), may_see(request, get_user_model())
+    if not (sees_keys or sees_people):
+        return None
+    newest = ApiKey.objects.order_by("-created_at", "-id")[: 2 * LISTED + 1] if sees_keys else ()
     if len(newest) > 2 * LISTED:
         return None
     lines: dict[str, list[ApiKey]] = {}
@@ -109,7 +117,7 @@ def makers() -> list[Choice] | None:
         sorted(((id, line_called(line)) for id, line in lines.items()), key=lambda choice: choice[1].lower())
     )
     users = get_user_model()._default_manager.order_by("username").values_list("pk", "username")[: LISTED + 1]
-    of_people = short((f"user {pk}", name) for pk, name in users)
+    of_people = short((f"user {pk}", name) for pk, name in (users if sees_people else ()))
     return None if of_keys is None or of_people is None else [*of_keys, *of_people]
 
 
@@ -126,4 +134,4 @@ def short(rows: Iterable[Choice]) -> list[Choice] | None:
     return found if len(found) <= LISTED else None
 
 
-LISTS = {"project": projects, "made_by": makers, "assistant": assistants}
+LISTS = {"project": projects, "assistant": assistants}

@@ -132,7 +132,7 @@ def page(request: HttpRequest) -> HttpResponseBase:
     given.setdefault("period", "other" if given.get("since") or given.get("until") else "month")
     form = UsageForm(given, label_suffix="")
     if request.GET.get("format") != "csv":
-        offer(form)
+        offer(request, form)
     context: dict[str, Any] = {**admin.site.each_context(request), "title": "Usage", "form": form}
     if form.is_valid():
         asked = form.cleaned_data
@@ -140,7 +140,7 @@ def page(request: HttpRequest) -> HttpResponseBase:
         if capped_count(records, ROWS_SUMMED) > ROWS_SUMMED:
             form.add_error(None, f"More than {ROWS_SUMMED:,} runs ended in that time: ask for a shorter one.")
         elif request.GET.get("format") == "csv":
-            return as_csv(records, asked)
+            return as_csv(request, records, asked)
         else:
             context.update(shown(request, records, asked))
     return TemplateResponse(request, "admin/usage/page.html", context, status=400 if form.errors else 200)
@@ -164,7 +164,7 @@ def shown(request: HttpRequest, records: QuerySet[UsageRecord], asked: dict[str,
     """One query for the total, one for the rows, and one or two for their names."""
     by = asked["by"]
     found = list(usage.grouped(records, COLUMNS[by], asked["over"])[: ROWS_SHOWN + 1])
-    names = names_of(by, {row["key"] for row in found[:ROWS_SHOWN]})
+    names = names_of(request, by, {row["key"] for row in found[:ROWS_SHOWN]})
     query = {name: value for name, value in request.GET.items() if value and name != "format"}
     next_by = next((name for name in COLUMNS if name != by and not asked[name]), by)
     rows = [
@@ -203,23 +203,23 @@ HEADER = ["id", "name", "runs", "failed", "prompt_tokens", "cached_tokens", "com
 UNPRICED = "runs_without_known_price"
 
 
-def as_csv(records: QuerySet[UsageRecord], asked: dict[str, Any]) -> FileResponse:
+def as_csv(request: HttpRequest, records: QuerySet[UsageRecord], asked: dict[str, Any]) -> FileResponse:
     """All rows, written to a file and sent from it piece by piece, so that their number costs no memory."""
     file = SpooledTemporaryFile[bytes](MEMORY_BYTES)
     text = TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text)
     writer.writerow([*([asked["over"]] if asked["over"] else []), *HEADER, UNPRICED])
-    writer.writerows(csv_rows(records, asked))
+    writer.writerows(csv_rows(request, records, asked))
     text.detach()
     file.seek(0)
     name = f"kumos-usage-{asked['since']}-{asked['until']}-by-{asked['by']}.csv"
     return FileResponse(file, as_attachment=True, filename=name, content_type="text/csv; charset=utf-8")
 
 
-def csv_rows(records: QuerySet[UsageRecord], asked: dict[str, Any]) -> Iterator[list[object]]:
+def csv_rows(request: HttpRequest, records: QuerySet[UsageRecord], asked: dict[str, Any]) -> Iterator[list[object]]:
     rows = usage.grouped(records, COLUMNS[asked["by"]], asked["over"]).iterator(chunk_size=NAMED_AT_ONCE)
     for some in batched(rows, NAMED_AT_ONCE):
-        names = names_of(asked["by"], {row["key"] for row in some})
+        names = names_of(request, asked["by"], {row["key"] for row in some})
         for row in some:
             used = usage.used(row)
             yield [

@@ -15,7 +15,7 @@ from django.contrib.admin.options import ShowFacets
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import FieldDoesNotExist
 from django.core.paginator import Paginator
-from django.db.models import DateTimeField, DecimalField, Field, IntegerField, JSONField, QuerySet, TextField
+from django.db.models import DateTimeField, DecimalField, Field, IntegerField, JSONField, Model, QuerySet, TextField
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -32,6 +32,11 @@ else:  # Django's own class cannot be subscripted at run time
     AnyPaginator = Paginator
 
 COUNT_CAP = 1000
+
+
+def may_see(request: HttpRequest, model: type[Model]) -> bool:
+    """Whether whoever asks may open the pages of these: only then other pages call them by their names."""
+    return bool(admin.site._registry[model].has_view_permission(request))
 
 
 def capped_count(rows: QuerySet[Any], cap: int = COUNT_CAP) -> int:

@@ -17,7 +17,7 @@ from assistants.models import ApiKey, Assistant, File, Membership, Project, Thre
 from assistants.scopes import in_words
 
 from .credentials import state_badges
-from .lists import BoundedAdmin, capped_count, spoken
+from .lists import BoundedAdmin, capped_count, may_see, spoken
 from .markup import ago, link, list_of
 
 if TYPE_CHECKING:
@@ -60,10 +60,11 @@ class ProjectAdmin(BoundedAdmin):
         limits = ("Models and limits", {"fields": self.limits})
         if obj is None:
             return ((None, {"fields": ("name",)}), limits)
+        held = ("contents", "keys") if may_see(request, ApiKey) else ("contents",)
         return (
             (None, {"fields": ("name", "id", "created_at")}),
             limits,
-            ("In this project", {"fields": ("contents", "keys")}),
+            ("In this project", {"fields": held}),
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Project | None = None) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
@@ -17,7 +18,7 @@ from assistants import clock
 from runs.models import Run
 
 from .actions import ACTIONS, PERMISSION, Action, Progress, go_on
-from .narrowing import Narrowing
+from .narrowing import Narrowing, maker_of
 from .outcome import trouble
 
 SALT = "kumos.admin.actions"
@@ -88,6 +89,7 @@ def shown(
         "title": f"{action.name.capitalize()} {progress.total:,} run{'' if progress.total == 1 else 's'}",
         "action": action,
         "narrowing": narrowing,
+        "words": narrowing.words(partial(maker_of, request)),
         "progress": progress,
         "state": signing.dumps(state, salt=SALT),
         **more,

@@ -8,7 +8,7 @@ who asked and the error have none; for these it looks at the newest `WINDOW` of 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -17,9 +17,11 @@ from urllib.parse import urlencode
 
 from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
+from django.http import HttpRequest
 from django.urls import reverse
 
 from assistants import clock, trials
+from assistants.admin.lists import may_see
 from assistants.models import ApiKey, Assistant, Project
 from runs.models import ACTIVE, Run, RunStatus
 
@@ -182,8 +184,9 @@ class Narrowing:
 
     # In words -----------------------------------------------------------------------------------------------------
 
-    def words(self) -> list[str]:
-        """The filters for people: "status: active", "project: Dragons"."""
+    def words(self, maker: Callable[[str], str] = str) -> list[str]:
+        """The filters for people: "status: active", "project: Dragons". `maker` names who made the runs to whom it may;
+        the audit log, which others read, has his id."""
         told = {
             "status": self.status.replace("_", " "),
             "project": name_of(Project, self.project),
@@ -191,7 +194,7 @@ class Narrowing:
             "assistant": name_of(Assistant, self.assistant),
             "version": self.version,
             "model": self.model,
-            "made by": maker_of(self.made_by),
+            "made by": maker(self.made_by),
             "error": self.error and self.error_in_words,
             "trials": TRIALS.get(self.trial, self.trial).lower(),
             "id": self.q,
@@ -220,17 +223,20 @@ def name_of(model: type[Project] | type[Assistant], id: str) -> str:
     return model.objects.filter(pk=id).values_list("name", flat=True).first() or id
 
 
-def maker_of(made_by: str) -> str:
-    return makers([made_by]).get(made_by, made_by) if "\0" not in made_by else made_by
+def maker_of(request: HttpRequest, made_by: str) -> str:
+    return makers(request, [made_by]).get(made_by, made_by) if "\0" not in made_by else made_by
 
 
-def makers(several: list[str]) -> dict[str, str]:
-    """Who they are that `Run.made_by` names, for people: a key by its name, a person by theirs. Two queries."""
+def makers(request: HttpRequest, several: list[str]) -> dict[str, str]:
+    """Who they are that `Run.made_by` names, for people: a key by its name, a person by theirs. Two queries.
+
+    Nobody for whom may not see the pages of keys, or of people: for him they have ids.
+    """
     people = {one: int(one[5:]) for one in several if USER.fullmatch(one)}
-    keys = {one for one in several if one and one not in people}
+    keys = {one for one in several if one and one not in people} if may_see(request, ApiKey) else set()
     known = ApiKey.objects.filter(pk__in=keys).values_list("pk", "name") if keys else ()
     names = {pk: f"key “{name}”" for pk, name in known}
-    if people:
+    if people and may_see(request, get_user_model()):
         users = get_user_model().objects.in_bulk(set(people.values()))
         names |= {one: users[pk].get_username() for one, pk in people.items() if pk in users}
     return names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
@@ -26,7 +27,7 @@ from runs.transitions import cancel_run, retry_run
 
 from . import actions_page, bundle, live, run_page, run_stream, triage
 from .actions import ACTIONS, PERMISSION
-from .narrowing import PARAMETERS, Narrowing, makers
+from .narrowing import PARAMETERS, Narrowing, maker_of, makers
 from .outcome import dollars, tokens, told, trouble
 from .run_filters import FILTERS
 
@@ -55,13 +56,14 @@ class RunChangeList(BoundedChangeList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         self.narrowing = Narrowing.of(request.GET)
+        self.words = self.narrowing.words(partial(maker_of, request))
         rows, self.looked_since = self.narrowing.quickly(super().get_queryset(request, exclude_parameters))
         return rows
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         page: list[Any] = list(self.result_list)
-        names = makers([run.made_by for run in page])
+        names = makers(request, [run.made_by for run in page])
         ended = [run.pk for run in page if run.status not in ACTIVE]
         costs = dict(UsageRecord.objects.filter(pk__in=ended).order_by().values_list("run_id", "cost"))
         for run in page:

@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from assistants.admin.lists import capped_count, spoken
+from assistants.admin.lists import capped_count, may_see, spoken
 from assistants.models import ApiKey, Assistant, Project
 from runs.models import Run
 
@@ -100,6 +100,7 @@ class TypedFilter(Narrows):
         without = (self.parameter_name, "p", "e")
         self.kept = [(name, value) for name, value in request.GET.items() if name not in without]
         self.asked = Narrowing.of(request.GET)
+        self.request = request
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return []
@@ -161,16 +162,18 @@ class MakerFilter(TypedFilter):
     parameter_name = "made_by"
 
     def proposals(self) -> list[tuple[str, str]]:
-        keys = ApiKey.objects.order_by("-created_at").values_list("id", "name", "project__name")[:PROPOSED]
-        people = get_user_model().objects.order_by("username").values_list("pk", "username")[:PROPOSED]
-        return [
-            *((id, f"key “{name}” of {project}") for id, name, project in keys),
-            *((f"user {pk}", name) for pk, name in people),
-        ]
+        found = []
+        if may_see(self.request, ApiKey):
+            keys = ApiKey.objects.order_by("-created_at").values_list("id", "name", "project__name")[:PROPOSED]
+            found += [(id, f"key “{name}” of {project}") for id, name, project in keys]
+        if may_see(self.request, get_user_model()):
+            people = get_user_model().objects.order_by("username").values_list("pk", "username")[:PROPOSED]
+            found += [(f"user {pk}", name) for pk, name in people]
+        return found
 
     @property
     def chosen(self) -> str:
-        return maker_of(str(self.value() or ""))
+        return maker_of(self.request, str(self.value() or ""))
 
 
 FILTERS = (

@@ -50,7 +50,7 @@ def shown(request: HttpRequest, run: Any, context: dict[str, Any]) -> dict[str, 
         "state": told(run, "status"),
         "cause": cause_of(run),
         "numbers": numbers_of(run),
-        "facts": header_of(run),
+        "facts": header_of(request, run),
         "asked": asked_of(run, readable=readable),
         "waits_for": json_block(masked(run.required_action) if readable else content.HIDDEN)
         if run.required_action
@@ -106,11 +106,11 @@ def assistant_of(run: Any) -> SafeString:
     return format_html("{}{}", link(Assistant, run.assistant_id, clipped(name, 80)), version)
 
 
-def header_of(run: Any) -> Facts:
+def header_of(request: HttpRequest, run: Any) -> Facts:
     """Where it comes from, and its ids."""
     return [
         ("Id", run.id),
-        ("Made by", maker_of(run.made_by)),
+        ("Made by", maker_of(request, run.made_by)),
         ("Request id", run.request_id or "–"),
         *(([("Retry of", link(Run, run.retry_of))]) if run.retry_of else []),
         *[("Retried by", link(Run, id)) for id in Run.objects.filter(retry_of=run.pk).values_list("pk", flat=True)[:5]],
@@ -124,14 +124,16 @@ def header_of(run: Any) -> Facts:
     ]
 
 
-def maker_of(made_by: str) -> SafeString | str:
-    """A key or a person, leading to their page."""
+def maker_of(request: HttpRequest, made_by: str) -> SafeString | str:
+    """A key or a person, leading to their page: by the id alone where they are gone, or not for whoever asks."""
     if not made_by:
         return "–"
-    name = makers([made_by]).get(made_by, made_by)
+    name = makers(request, [made_by]).get(made_by)
+    if name is None:
+        return made_by
     if USER.fullmatch(made_by):
         return link(get_user_model(), made_by.removeprefix("user "), name)
-    return link(ApiKey, made_by, name) if name != made_by else name
+    return link(ApiKey, made_by, name)
 
 
 def asked_of(run: Run, *, readable: bool) -> Facts:
