@@ -103,7 +103,7 @@ def assistants() -> list[Choice] | None:
 
 
 def makers(request: HttpRequest) -> list[Choice] | None:
-    """One of each line of keys, then people: those that whoever asks may see, and nothing to choose for who sees none."""
+    """One of each line of keys, then people: those that whoever asks may see. None, too, where he may see neither."""
     sees_keys, sees_people = may_see(request, ApiKey), may_see(request, get_user_model())
     if not (sees_keys or sees_people):
         return None

@@ -11,8 +11,9 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -26,7 +27,19 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from assistants import versions
 from assistants.admin import audit
-from assistants.models import ApiKey, Chunk, File, Membership, Message, Share, VectorStore, VectorStoreFile
+from assistants.models import (
+    ApiKey,
+    Assistant,
+    Chunk,
+    File,
+    Membership,
+    Message,
+    Project,
+    Share,
+    Thread,
+    VectorStore,
+    VectorStoreFile,
+)
 from runs.completers import vault
 from runs.models import ModelPrice, Provider, Run, RunStep, UsageRecord, Worker
 
@@ -118,7 +131,11 @@ class Page:
     address: str
     model: type[Model] | None = None
     place: str = ""
-    posts: list[dict[str, Any]] = field(default_factory=list, compare=False, hash=False)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the page is of Kumos, not one that Django's admin has of every table."""
+        return self.place not in ("changelist", "add", "change", "delete", "history")
 
 
 def pages(things: dict[type[Model], Model], run: Run) -> Iterator[Page]:
@@ -157,6 +174,56 @@ def pages(things: dict[type[Model], Model], run: Run) -> Iterator[Page]:
                     yield page
 
 
+def names_in(things: dict[type[Model], Model]) -> dict[str, Any]:
+    """Fields that pages of our own read, from an address or a form, each with what is there to be had by it."""
+    project, thread, run, assistant, store, file, provider = (
+        things[model].pk for model in (Project, Thread, Run, Assistant, VectorStore, File, Provider)
+    )
+    return {
+        "project": project,
+        "assistant": assistant,
+        "trial_of": assistant,
+        "trial": assistant,
+        "clone": assistant,
+        "store": store,
+        "file": file,
+        "thread": thread,
+        "runs": run,
+        "provider": provider,
+        "model": "acme/large",
+        "name": "stolen",
+        "text": "stolen",
+        "functions": "{}",
+        "query": "lore",
+        "use": "search",
+        "status": "completed",
+        "from": 1,
+        "to": 1,
+        "before": 2,
+        "by": "made_by",
+        "trial_compare": 1,
+        "trial_fresh": 1,
+        "fragment": 1,
+        "live": 1,
+    }
+
+
+ELSEWHERE = {
+    "q", "p", "since", "format", "select_across",  # of lists, which are asked for all of it
+    "_saveasnew",  # a button
+    "seen", "state",  # what only a page shows that was asked before: sent with its form
+}  # fmt: skip
+
+
+def fields_read() -> set[str]:
+    """The names that the admin's modules look for in a request."""
+    root = Path(settings.BASE_DIR)
+    modules = [*root.glob("*/admin/*.py"), *root.glob("*/admin.py"), *root.glob("kumos_site/*.py")]
+    told = "\n".join(module.read_text() for module in modules)
+    asked = re.findall(r'request\.(?:POST|GET|FILES)(?:\.get(?:list)?)?[\[(]"(\w+)"', told)
+    return {*asked, *re.findall(r'"(\w+)" in request\.(?:POST|GET)', told)}
+
+
 class Forms(HTMLParser):
     """What the forms of a page would send as they stand, with `fill` in place of empty texts."""
 
@@ -164,6 +231,7 @@ class Forms(HTMLParser):
         super().__init__()
         self.fill = fill
         self.sent: dict[str, Any] = {}
+        self.buttons: dict[str, str] = {}
         self._select = self._area = ""
         self.feed(html)
 
@@ -172,11 +240,15 @@ class Forms(HTMLParser):
         name = given.get("name") or ""
         if tag == "input" and name and name != "csrfmiddlewaretoken":
             kind = given.get("type", "text")
-            if kind in ("checkbox", "radio"):
+            if kind == "submit":
+                self.buttons[name] = given.get("value") or "1"
+            elif kind in ("checkbox", "radio"):
                 if "checked" in given:
                     self.sent[name] = given.get("value") or "on"
             elif kind != "file":
                 self.sent[name] = given.get("value") or (self.fill if kind == "text" else "")
+        elif tag == "button" and name and given.get("type", "submit") == "submit":
+            self.buttons[name] = given.get("value") or "1"
         elif tag == "textarea":
             self._area = name
             self.sent[name] = ""
@@ -197,12 +269,21 @@ class Forms(HTMLParser):
 
 
 def posts_of(page: Page, shown: str, things: dict[type[Model], Model]) -> Iterator[dict[str, Any]]:
-    """What to send there: nothing, what confirms a deletion, every action, and the forms as somebody sees them."""
+    """What to send there: nothing, what confirms a deletion, every action, the forms as somebody sees them with each
+    of their buttons, and to a page of our own what it may read."""
     yield {}
     yield {"post": "yes", "confirm": "yes", "grace": "0"}
     for fill in ("", "stolen"):
-        if sent := Forms(shown, fill).sent:
-            yield {**sent, "name": "stolen", "_save": "1"}
+        forms = Forms(shown, fill)
+        if forms.sent:
+            yield {**forms.sent, "name": "stolen", "_save": "1"}
+            for name in forms.buttons.keys() - {"_save"}:
+                yield {**forms.sent, "name": "stolen", name: forms.buttons[name]}
+    if page.is_own:
+        named = names_in(things)
+        yield named
+        for store, use in ((named["store"], "search"), ("", "search"), ("", "code")):
+            yield {**named, "store": store, "use": use, "file": ContentFile(b"stolen", "stolen.txt")}
     if page.model is not None and page.place in ("changelist", "change"):
         chosen = {"_selected_action": [things[page.model].pk], "post": "yes", "confirmed": "yes"}
         actions = [*(admin.site._registry[page.model].actions or ()), "delete_selected"]
