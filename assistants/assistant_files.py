@@ -132,7 +132,7 @@ def entry(place: int, item: Any, project: Project | None, projects: Mapping[str,
     try:
         body = parse_object(json.dumps(item, allow_nan=False).encode())
     except ValueError:
-        raise ApiError("It has a number that is none (.nan or .inf).") from None
+        raise ApiError("It has a number that is too large.") from None
     for name in ONLY_SHOWN:
         body.pop(name, None)
     id, named = body.pop("id", None) or "", body.pop("project", None)
@@ -163,8 +163,9 @@ def apply(text: str, *, author: str, project: Project | None = None, dry_run: bo
 
     A dry run does the same and takes it back.
     """
+    entries = read(text, project)  # which may take a second: before SQLite's only writer is held
     with transaction.atomic():
-        outcomes = applied(read(text, project), author)
+        outcomes = applied(entries, author)
         if dry_run:
             transaction.set_rollback(True)
     return outcomes

@@ -1,7 +1,8 @@
 """YAML as Kumos writes and reads it: the values of JSON, in the form that people read and compare best.
 
 Written: texts of several lines as blocks, keys in their order, nothing folded, no anchors. Read: what JSON can say, so
-no dates, no tags, and keys are texts. An alias is refused: a few lines of them could stand for gigabytes.
+no dates, no tags, numbers as JSON writes them, and keys are texts. An alias is refused: a few lines of them could stand
+for gigabytes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,12 @@ JSON_TAGS = ("null", "bool", "int", "float", "str", "seq", "map")
 UNSAFE_IN_BLOCKS = re.compile("[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010fffe]")
 """What a reader would take for the end of a line, or not take at all."""
 NESTING = "It is nested too deeply."
+INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)$")
+DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?$")
+BOOLEANS = re.compile("^(?:true|True|TRUE|false|False|FALSE)$")
+SURROGATE = re.compile("[\ud800-\udfff]")
+DIGITS_MAX = 20
+"""Of a number, without leading zeros: no number of 64 bits has more, and longer ones take long to read."""
 
 
 class NotYaml(ValueError):
@@ -39,8 +46,8 @@ def read(text: str) -> Any:
         raise NotYaml(f"This is not YAML: {error.reason} at character {error.position + 1}.") from None
     except RecursionError:
         raise NotYaml(NESTING) from None
-    except ValueError as error:  # a number of thousands of digits
-        raise NotYaml(f"This is not YAML: {error}") from None
+    except (ValueError, OverflowError):  # "\UFFFFFFFF" of a quoted text
+        raise NotYaml("This is not YAML: an escape stands for no character.") from None
 
 
 class Writer(yaml.SafeDumper):
@@ -67,6 +74,10 @@ class Writer(yaml.SafeDumper):
 
 
 Writer.add_representer(str, Writer.represent_text)
+NUMBERS = {"tag:yaml.org,2002:int": INTEGER, "tag:yaml.org,2002:float": DECIMAL}
+NUMBERS_BEGIN = list("-0123456789")
+# A text that looks like a number of JSON's is quoted, as is one that looks like a number of YAML's.
+Writer.add_implicit_resolver("tag:yaml.org,2002:float", DECIMAL, NUMBERS_BEGIN)
 
 
 class Reader(yaml.SafeLoader):
@@ -78,7 +89,7 @@ class Reader(yaml.SafeLoader):
         if tag is None or tag.rpartition(":")[2] in JSON_TAGS
     }
     yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in known if tag.rpartition(":")[2] in ("null", "int", "float")]
+        first: [(tag, pattern) for tag, pattern in known if tag.rpartition(":")[2] == "null"]
         for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -89,16 +100,36 @@ class Reader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_object_map(self, node: yaml.MappingNode) -> dict[str, Any]:
+        if not isinstance(node, yaml.MappingNode):
+            raise ConstructorError(None, None, "this is no object", node.start_mark)
         found: dict[str, Any] = {}
         for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
+            if not isinstance(key, yaml.ScalarNode) or SURROGATE.search(key.value):
                 raise ConstructorError(None, None, "a key must be a text", key.start_mark)
             if key.value in found:
                 raise ConstructorError(None, None, f"the key “{key.value}” stands here twice", key.start_mark)
             found[key.value] = self.construct_object(value, deep=True)
         return found
 
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """YAML has more: the base 60 of 1:30, which takes a time that grows with the square of its length."""
+        text = self.construct_scalar(node)
+        if not NUMBERS[node.tag].fullmatch(text):
+            raise ConstructorError(None, None, "this is no number as JSON writes it", node.start_mark)
+        if len(re.sub("[eE].*|[^0-9]", "", text).lstrip("0")) > DIGITS_MAX:
+            raise ConstructorError(None, None, f"a number has at most {DIGITS_MAX} digits", node.start_mark)
+        return int(text) if node.tag.endswith(":int") else float(text)
+
+    def construct_boolean(self, node: yaml.ScalarNode) -> bool:
+        text = self.construct_scalar(node)
+        if not BOOLEANS.match(text):
+            raise ConstructorError(None, None, "this is neither true nor false", node.start_mark)
+        return text.lower() == "true"
+
 
 Reader.add_constructor("tag:yaml.org,2002:map", Reader.construct_object_map)
-BOOLEANS = re.compile("^(?:true|True|TRUE|false|False|FALSE)$")
+Reader.add_constructor("tag:yaml.org,2002:bool", Reader.construct_boolean)
+for tag, pattern in NUMBERS.items():
+    Reader.add_constructor(tag, Reader.construct_number)
+    Reader.add_implicit_resolver(tag, pattern, NUMBERS_BEGIN)
 Reader.add_implicit_resolver("tag:yaml.org,2002:bool", BOOLEANS, list("tTfF"))

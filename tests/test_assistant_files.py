@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -57,6 +60,30 @@ def test_what_is_written_is_read_as_it_was(value: Any) -> None:
     assert yaml_text.read(yaml_text.write(value)) == value
 
 
+@pytest.mark.parametrize("number", ["0", "-7", "1.50", "1e5", "-2.5E-3", "9" * 20, "0.00012345678901234567"])
+def test_a_number_is_what_json_calls_one(number: str) -> None:
+    assert yaml_text.read(f"a: {number}") == {"a": json.loads(number)}
+
+
+@pytest.mark.parametrize(
+    "text", ["1:30", ":".join("1" * 9), "012", "0x10", "0b1", "1_000", "+1", ".5", "1.", ".inf", ".NaN"]
+)
+def test_what_only_yaml_calls_a_number_is_a_text(text: str) -> None:
+    assert yaml_text.read(f"a: {text}") == {"a": text}
+
+
+TAGS = ["!!int ", "!!float ", "!!bool ", "!!null ", "!!map ", "!!seq ", "!!str ", "!!set ", "!x "]
+SIGNS = ["? ", "- ", "a: ", "\n", "  ", *"[]{},\"'|>#=%~\0\ud800", "&b ", "*b", "<<: ", "---\n"]
+PIECES = [*TAGS, *SIGNS, "1", "1:1", "true", "\\ud800", "\\UFFFFFFFF", "\\0", "\\x"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+@settings(deadline=None, max_examples=500)
+def test_any_text_is_read_or_refused(text: str) -> None:
+    with suppress(yaml_text.NotYaml):
+        json.dumps(yaml_text.read(text), allow_nan=False)
+
+
 def test_instructions_are_a_block_whatever_their_lines_end_with() -> None:
     assert (
         yaml_text.write({"instructions": "One  \n\ttwo\n\nthree"}) == "instructions: |-\n  One  \n  \ttwo\n\n  three\n"
@@ -73,7 +100,14 @@ BROKEN = [
     ("!!python/object:os.system x", "could not determine a constructor"),
     ("a: !!binary YQ==", "could not determine a constructor"),
     ("- " * 5000 + "x", "It is nested too deeply."),
-    ("a: " + "9" * 5000, "This is not YAML: "),
+    ("a: " + "9" * 5000, "This is not YAML: a number has at most 20 digits at line 1, column 4."),
+    ("a: !!int 1:30", "This is not YAML: this is no number as JSON writes it at line 1, column 4."),
+    ("a: !!float .nan", "This is not YAML: this is no number as JSON writes it"),
+    ("a: !!bool x", "This is not YAML: this is neither true nor false"),
+    ("a: !!map x", "This is not YAML: this is no object"),
+    ("a: !!map [[b, c]]", "This is not YAML: this is no object"),
+    ('a: "\\UFFFFFFFF"', "This is not YAML: an escape stands for no character."),
+    ('"\\ud800": 1', "a key must be a text"),
     ("\x01", "This is not YAML: "),
     ("a\n---\nb", "This is not YAML: "),
     ("[]", "There is no assistant in it."),
@@ -87,7 +121,8 @@ BROKEN = [
     ("{id: '" + "asst_" + "a" * 60 + "', model: a}", "Entry 1: Invalid 'id': "),
     ("{name: a, model: a, project: Nowhere}", "Entry 1: There is no project “Nowhere”."),
     ("{name: a, model: a, project: [1]}", "Entry 1: There is no project"),
-    ("{name: a, model: a, temperature: .nan}", "Entry 1: It has a number that is none (.nan or .inf)."),
+    ("{name: a, model: a, temperature: 1e999}", "Entry 1: It has a number that is too large."),
+    ("{name: a, model: a, temperature: .nan}", "Invalid type for 'temperature': expected a decimal, but got a string"),
     ('{name: "a\\0", model: a}', "Entry 1: The request body contains a NUL character, which cannot be stored."),
     ("{name: a, model: a, top_p: 99999999999999999999}", "Entry 1: The request body contains an integer"),
     ("{name: a}", "Entry 1 (a): Missing required parameter: 'model'."),
@@ -329,6 +364,14 @@ def test_commands_say_what_is_wrong(alice: ApiClient, arguments: list[str], said
     with pytest.raises(CommandError, match=r".") as error:
         printed(*arguments)
     assert said in str(error.value)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_file_is_parsed_before_anything_waits_for_it(alice: ApiClient, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("a: [")
+    with CaptureQueriesContext(connection) as asked, pytest.raises(CommandError, match="This is not YAML"):
+        printed("apply", "-f", str(tmp_path / "a.yaml"))
+    assert not [query for query in asked.captured_queries if query["sql"].startswith("BEGIN")]
 
 
 def test_bytes_that_are_no_text(alice: ApiClient, tmp_path: Path) -> None:

@@ -148,8 +148,9 @@ def import_page(admin: BoundedAdmin, request: HttpRequest) -> HttpResponse:
 
 def imported(admin: BoundedAdmin, request: HttpRequest, given: dict[str, Any]) -> tuple[list[Outcome], bool]:
     """What the file comes to, and whether it was done: only if the person has seen that, and may do it."""
+    entries = assistant_files.read(given["text"], given["project"])  # before SQLite's only writer is held
     with transaction.atomic():
-        outcomes = assistant_files.apply(given["text"], author=str(request.user), project=given["project"])
+        outcomes = assistant_files.applied(entries, str(request.user))
         refuse_forbidden(admin, request, outcomes)
         done = request.POST.get("seen") == digest(outcomes)
         if not done:

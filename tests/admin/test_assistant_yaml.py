@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from assistants import versions, yaml_text
 from assistants.admin import audit
@@ -183,6 +185,17 @@ def test_rights_are_those_of_what_it_does(staff: Callable[..., Client], root: Cl
 def test_the_list_leads_to_the_import(root: Client) -> None:
     assert f'href="{IMPORT}"' in root.get(LIST).content.decode()
     assert root.get(IMPORT).status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_file_is_parsed_before_anything_waits_for_it(root: Client, dragons: Project) -> None:
+    """A megabyte takes seconds, and while a transaction is open nobody else writes to SQLite."""
+    with CaptureQueriesContext(connection) as asked:
+        assert "This is not YAML" in faults(shown(root, "a: ["))
+    assert not [query for query in asked.captured_queries if query["sql"].startswith("BEGIN")]
+    with CaptureQueriesContext(connection) as asked:
+        assert shown(root, "{name: New, model: scripted}").context["counts"] == "1 made"
+    assert [query for query in asked.captured_queries if query["sql"].startswith("BEGIN")], "they are seen at all"
 
 
 def test_a_long_file_costs_few_questions_an_entry(
