@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 from django.contrib.admin import AdminSite
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 
@@ -59,6 +62,18 @@ PAGES = [
 """Name, view and the permission that it takes, of the pages that belong to no table."""
 
 
+NUL = "There is a NUL character in the address or the form. It cannot be stored or looked for, and nothing was done."
+
+
+def texts_of(request: HttpRequest) -> Iterator[str]:
+    """What somebody has written into the address and the form."""
+    yield request.path
+    for sent in (request.GET, request.POST):
+        for name, values in sent.lists():
+            yield name
+            yield from map(str, values)
+
+
 class KumosAdminSite(AdminSite):
     site_header = "Kumos"
     site_title = "Kumos"
@@ -78,6 +93,17 @@ class KumosAdminSite(AdminSite):
             path("tools/", self.admin_view(tools_page), name="tools"),
         ]
         return [*own, *super().get_urls()]
+
+    def admin_view(self, view: Callable[..., HttpResponseBase], cacheable: bool = False) -> Any:
+        """Of every page of every table: what PostgreSQL would fail at is refused, as /v1 does (check_address)."""
+
+        @wraps(view)
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if any("\0" in text for text in texts_of(request)):
+                return HttpResponse(NUL, status=400, content_type="text/plain")
+            return view(request, *args, **kwargs)
+
+        return super().admin_view(checked, cacheable)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """Those pages stand among the tables, in the overview and beside every page."""

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.admin import ActionLocation
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from assistants.admin.audit import Audited
+from assistants.admin.lists import SoundChangeList
 from kumos_site.roles import OPERATORS, READERS
 
 HINT = (
@@ -50,7 +52,18 @@ else:  # Django's own class cannot be subscripted at run time
     StockUserAdmin = UserAdmin
 
 
-class PersonAdmin(Audited, StockUserAdmin):
+class Listed(Audited):
+    """A list that answers whatever its address holds."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return SoundChangeList
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """No range, which an address cannot say: Django fails at the one text that it has for both ends."""
+        return not lookup.endswith("__range") and super().lookup_allowed(lookup, value, request)
+
+
+class PersonAdmin(Listed, StockUserAdmin):
     unaudited = ("last_login",)
     raised = ("is_superuser", "user_permissions")
 
@@ -88,7 +101,7 @@ def within(group: Group, user: Any) -> bool:
     return bool(user.is_superuser or named(group.permissions.all()) <= user.get_all_permissions())
 
 
-class RoleAdmin(Audited, GroupAdmin):
+class RoleAdmin(Listed, GroupAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_change_permission(request, obj) and (obj is None or within(obj, request.user))
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.options import ShowFacets
+from django.contrib.admin.options import IncorrectLookupParameters, ShowFacets
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import FieldDoesNotExist
 from django.core.paginator import Paginator
+from django.db import DataError
 from django.db.models import DateTimeField, DecimalField, Field, IntegerField, JSONField, Model, QuerySet, TextField
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -66,7 +67,17 @@ class CappedPaginator(AnyPaginator):
         return spoken(self.found)
 
 
-class BoundedChangeList(ChangeList):
+class SoundChangeList(ChangeList):
+    """One whose address may hold a number or a time that Python or the database cannot: Django shows the whole list."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().__init__(*args, **kwargs)  # which counts the rows, so that it shows here
+        except (OverflowError, ValueError, DataError) as error:
+            raise IncorrectLookupParameters(error) from error
+
+
+class BoundedChangeList(SoundChangeList):
     """Leaves out the columns named by `list_defer`, and everything where a list must be asked for by id first."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -131,7 +142,7 @@ class BoundedAdmin(Audited):
         if field.is_relation:
             return how in ("", "exact", "in", "isnull", "id", "id__exact", "pk", "pk__exact")
         in_order = isinstance(field, DateTimeField | IntegerField | DecimalField)
-        return how in ("", "exact", "in", "isnull") or (in_order and how in ("gt", "gte", "lt", "lte", "range"))
+        return how in ("", "exact", "in", "isnull") or (in_order and how in ("gt", "gte", "lt", "lte"))
 
 
 class ReadOnlyAdmin(BoundedAdmin):

@@ -56,11 +56,7 @@ class Hit:
 
 
 def passages_context(request: HttpRequest, store: VectorStore, file_id: str) -> dict[str, Any]:
-    row = (
-        VectorStoreFile.objects.filter(vector_store=store, file=file_id.replace("\0", ""))
-        .select_related("file")
-        .first()
-    )
+    row = VectorStoreFile.objects.filter(vector_store=store, file=file_id).select_related("file").first()
     if row is None:
         raise Http404
     asked = request.GET.get("p", "1")

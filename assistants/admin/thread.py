@@ -73,7 +73,7 @@ class ThreadAdmin(RemovableAdmin):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         """A whole id, or what the search of the API finds. Words tell of texts, so they need the right to read them."""
-        term = search_term.replace("\0", "").strip()
+        term = search_term.strip()
         by_id = queryset.filter(pk=term)
         if not term:
             return queryset, False

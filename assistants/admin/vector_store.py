@@ -297,7 +297,7 @@ class VectorStoreAdmin(RemovableAdmin):
 
 def named_file(request: HttpRequest) -> str:
     """The id that a button or the form names. Databases refuse to look for a NUL."""
-    return request.POST.get("file", "").replace("\0", "").strip()
+    return request.POST.get("file", "").strip()
 
 
 def counts_in_words(contents: stores.Contents) -> str:

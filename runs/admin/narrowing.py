@@ -43,6 +43,7 @@ TRIALS = {"no": "Without trials", "only": "Trials only"}
 """Runs of assistants that somebody tries in their form (assistants/trials.py)."""
 
 USER = re.compile(r"user [0-9]{1,9}")
+VERSION = re.compile(r"[0-9]{1,10}")
 
 PARAMETERS = ("status", "project", "since", "assistant", "version", "model", "made_by", "error", "trial", "q")
 
@@ -85,8 +86,7 @@ class Narrowing:
             self.status in ("", *STATUSES)
             and self.since in ("", *PERIODS)
             and self.trial in ("", *TRIALS)
-            and (not self.version or (self.version.isdecimal() and int(self.version) < 2**31))
-            and not any("\0" in value for value in self.given.values())
+            and (not self.version or (VERSION.fullmatch(self.version) is not None and int(self.version) < 2**31))
         )
 
     @cached_property
@@ -218,13 +218,11 @@ def told(last_error: object) -> str:
 
 def name_of(model: type[Project] | type[Assistant], id: str) -> str:
     """What people call a thing, its id where it has no name or is gone."""
-    if not id or "\0" in id:
-        return id
-    return model.objects.filter(pk=id).values_list("name", flat=True).first() or id
+    return (id and model.objects.filter(pk=id).values_list("name", flat=True).first()) or id
 
 
 def maker_of(request: HttpRequest, made_by: str) -> str:
-    return makers(request, [made_by]).get(made_by, made_by) if "\0" not in made_by else made_by
+    return makers(request, [made_by]).get(made_by, made_by)
 
 
 def makers(request: HttpRequest, several: list[str]) -> dict[str, str]:

@@ -77,7 +77,7 @@ def follow(request: HttpRequest, run_id: str) -> HttpResponseBase:
     """GET …/{run_id}/stream/?starting_after=SEQ"""
     reads = content.may_read(request)
     operator = operator_of(request, reads_runs if reads else sees_runs)
-    run = None if "\0" in run_id else Run.objects.select_related("thread").filter(pk=run_id).first()
+    run = Run.objects.select_related("thread").filter(pk=run_id).first()
     if run is None:
         raise Http404
     try:

@@ -197,7 +197,7 @@ def test_the_audit_log_has_one_entry_with_numbers_and_filter(root: Client, drago
     assert root.get("/admin/").status_code == 200  # its list of recent actions
 
 
-@pytest.mark.parametrize("query", ["?status=bogus", "?since=ever", "?project=%00"])
+@pytest.mark.parametrize("query", ["?status=bogus", "?since=ever", "?version=" + "9" * 5000])
 def test_a_filter_that_nothing_can_match_does_nothing(root: Client, dragons: Project, query: str) -> None:
     queued(dragons)
     assert asked(root, CANCEL + query)[0] == 0

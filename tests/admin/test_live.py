@@ -176,7 +176,7 @@ def test_what_it_does_not_understand_it_refuses(root: Client, query: dict[str, A
 
 
 def test_ids_that_nobody_knows_are_no_fault(root: Client) -> None:
-    assert root.get(ADDRESS, {"runs": ["", "run_x", "run_\0", HOSTILE]}).status_code == 200
+    assert root.get(ADDRESS, {"runs": ["", "run_x", HOSTILE]}).status_code == 200
 
 
 def test_pages_carry_the_script_for_those_who_may_ask(root: Client, staff: Callable[..., Client], talk: Talk) -> None:

