@@ -1,6 +1,8 @@
-"""Which names say that their value is a secret: such values are shown and written nowhere."""
+"""Which names say that their value is a secret, and what of an address is one: shown and written nowhere."""
 
 from __future__ import annotations
+
+import re
 
 from django.conf import settings
 
@@ -16,3 +18,11 @@ def squeezed(name: str) -> str:
     for joint in "_-. ":
         name = name.replace(joint, "")
     return name.lower()
+
+
+def without_credentials(text: str, mask: str = "…") -> str:
+    """`text` for people: of an address neither the user, the password nor the parameters.
+
+    They end at the last @ before the path: a password may hold one that nobody has escaped.
+    """
+    return re.sub(r"\?.*", "?…", re.sub(r"://[^/\s]*@", f"://{mask}@", text)) if "://" in text else text

@@ -7,7 +7,6 @@ compares that table with `VARIABLES`. What a setting means is said there, not he
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import warnings
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from assistants import failpoints
 from assistants.kept import kept
+from assistants.secret_names import without_credentials
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -34,9 +34,7 @@ SECRETS = {"SECRET_KEY", "OPENAI_API_KEY", "KUMOS_METRICS_TOKEN"}
 
 def without_secrets(name: str, raw: str) -> str:
     """`raw` for people: never a key, nor the user, the password or the parameters of an address."""
-    if name in SECRETS:
-        return "•••"
-    return re.sub(r"\?.*", "?…", re.sub(r"://[^/@]*@", "://…@", raw)) if "://" in raw else raw
+    return "•••" if name in SECRETS else without_credentials(raw)
 
 
 def read[T](name: str, default: str, parse: Callable[[str], T]) -> T:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from kumos_site.settings import VARIABLES
+from kumos_site.settings import VARIABLES, without_secrets
+from runs.admin import bundle
 
 TABLE_ROW = re.compile(r"^\| `(?P<name>[A-Z_]+)` \| (?:`(?P<default>.*?)`|none) \| [^|]+ \| [^|]+ \|$", re.MULTILINE)
 
@@ -97,3 +98,20 @@ def test_the_secret_key_is_made_once_and_kept_from_others(tmp_path: Path) -> Non
 def test_a_given_secret_key_is_used_and_none_is_made(tmp_path: Path) -> None:
     assert key_of_a_start(tmp_path, SECRET_KEY="given") == "given"
     assert not (tmp_path / "secret_key").exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgres://u:p@host:5432/db", "postgres://…@host:5432/db"),
+        ("postgres://u:p@ss@host/db", "postgres://…@host/db"),
+        ("redis://:p@ss@[::1]:6379/0", "redis://…@[::1]:6379/0"),
+        ("https://me:a?b@models.example/v1", "https://…@models.example/v1"),
+        ("postgres://host/db?user=u&password=p@ss", "postgres://host/db?…"),
+        ("https://models.example/@me/v1", "https://models.example/@me/v1"),
+        ("sqlite:////srv/kumos.sqlite3", "sqlite:////srv/kumos.sqlite3"),
+    ],
+)
+def test_who_logs_in_by_an_address_is_not_shown(address: str, shown: str) -> None:
+    assert without_secrets("DATABASE_URL", address) == shown
+    assert bundle.told("OPENAI_BASE_URL", address) == shown.replace("//…@", "//•••@")

@@ -30,7 +30,7 @@ from assistants import clock
 from assistants.admin.content import HIDDEN, may_read
 from assistants.masking import MASK, masked
 from assistants.models import AssistantVersion, Message
-from assistants.secret_names import is_secret
+from assistants.secret_names import is_secret, without_credentials
 from runs.models import Run, RunStep, UsageRecord
 from streaming.models import Event
 
@@ -74,7 +74,7 @@ def download(admin: Any, request: HttpRequest, run_id: str) -> FileResponse:
     if not admin.has_view_permission(request):
         raise PermissionDenied
     # By the id as it is or as the admin's addresses write it.
-    run = Run.objects.filter(pk__in=[run_id, unquote(run_id)]).first() if "\0" not in run_id else None
+    run = Run.objects.filter(pk__in=[run_id, unquote(run_id)]).first()
     if run is None:
         raise Http404
     file = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115 (the response closes it)
@@ -177,7 +177,7 @@ def told(name: str, value: Any) -> Any:
         case None | bool() | int() | float():
             return value
         case str() | Path() | Promise():
-            return re.sub(r"://[^/@\s]*@", f"://{MASK}@", str(value))
+            return without_credentials(str(value), MASK)
     return type(value).__name__
 
 
