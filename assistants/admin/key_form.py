@@ -106,4 +106,9 @@ class RotateForm(forms.Form):
 
 def expiry_of_next(key: ApiKey) -> Any:
     """What is proposed for the key after this one: to live as long as it was made for."""
-    return clock.now() + (key.expires_at - key.created_at) if key.expires_at else None
+    if key.expires_at is None:
+        return None
+    try:
+        return clock.now() + (key.expires_at - key.created_at)
+    except OverflowError:  # "never", as 9999-12-31
+        return key.expires_at

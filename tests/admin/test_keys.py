@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -203,6 +203,19 @@ def test_a_rotation_that_is_not_understood_does_nothing(root: Client, dragons: P
     answer, secret = rotated(root, old, **form)
     assert (answer.status_code, secret) == (200, "")
     assert ApiKey.objects.get() == old
+
+
+def test_a_key_that_never_ends_in_practice_is_followed_by_one(root: Client, dragons: Project) -> None:
+    """Twice its life is more than a date can be."""
+    never = datetime(9999, 12, 31, tzinfo=UTC)
+    key, _ = ApiKey.issue(dragons, "billing", expires_at=never)
+    ApiKey.objects.filter(pk=key.pk).update(created_at=clock.now() - timedelta(days=2))
+    page = root.get(page_of(ApiKey, key.pk).replace("/change/", "/rotate/")).content.decode()
+    assert 'value="9999-12-31T00:00"' in page
+    answer, secret = rotated(root, key, grace="0", expires_at="9999-12-31T00:00")
+    assert answer.status_code == 200
+    assert ApiKey.objects.exclude(pk=key.pk).get().expires_at == never
+    assert secret
 
 
 def test_a_key_that_is_over_is_not_rotated(root: Client, dragons: Project) -> None:
