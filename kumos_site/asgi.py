@@ -39,7 +39,7 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
-ASKING = ("/v1/models", "/admin/system/", "/admin/runs/provider/")
+ASKING = ("/v1/models", "/admin/system/", "/admin/runs/provider/", "/admin/assistants/assistant/models/")
 """What begins so may ask model servers, and wait for them."""
 THREADS = 4
 SLOW_THREADS = 2
