@@ -56,7 +56,7 @@ class RunChangeList(BoundedChangeList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         self.narrowing = Narrowing.of(request.GET)
-        self.words = self.narrowing.words(partial(maker_of, request))
+        self.words = partial(self.narrowing.words, partial(maker_of, request))  # asked by the template, after the rows
         rows, self.looked_since = self.narrowing.quickly(super().get_queryset(request, exclude_parameters))
         return rows
 
