@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -158,16 +158,25 @@ def project_of(named: Any, projects: Mapping[str, Project]) -> Project:
 # Applying -------------------------------------------------------------------------------------------------------------
 
 
-def apply(text: str, *, author: str, project: Project | None = None, dry_run: bool = False) -> list[Outcome]:
+def apply(
+    text: str,
+    *,
+    author: str,
+    project: Project | None = None,
+    dry_run: bool = False,
+    enter: Callable[[list[Outcome]], None] | None = None,
+) -> list[Outcome]:
     """Makes the assistants of the file so, and tells what that took. Refused, and nothing is changed, where one cannot.
 
-    A dry run does the same and takes it back.
+    A dry run does the same and takes it back. `enter` is told of what was done, in the same transaction.
     """
     entries = read(text, project)  # which may take a second: before SQLite's only writer is held
     with transaction.atomic():
         outcomes = applied(entries, author)
         if dry_run:
             transaction.set_rollback(True)
+        elif enter is not None:
+            enter(outcomes)
     return outcomes
 
 

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from django.contrib.auth.models import User
 from django.test import Client
+from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from assistants import trials
 from assistants.admin.markup import page_of
@@ -43,7 +44,9 @@ def test_runs_that_failed_alike_are_one_group(db: None, dragons: Project) -> Non
     assert [one.count for one in triage.groups("hour").groups] == [1, 1]
 
 
-def test_what_failed_in_trials_is_apart(root: Client, dragons: Project) -> None:
+def test_what_failed_in_trials_is_apart(
+    root: Client, dragons: Project, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
     user = User.objects.get(username="root")
     trial = trial_of(dragons, user)
     draft, saved = (Thread.objects.get(pk=id) for id in (trial.thread, trial.saved_thread))
@@ -71,7 +74,8 @@ def test_what_failed_in_trials_is_apart(root: Client, dragons: Project) -> None:
     page = root.get(page_of(Run, min(tried, key=lambda id: id != second.example))).content.decode()
     assert "a trial of Searcher" in page
     assert page_of(Assistant, trial.assistant.pk) not in page  # which nobody would find
-    trials.forget(trial.assistant)
+    with django_capture_on_commit_callbacks(execute=True):
+        trials.forget(trial.assistant)
     assert [one.count for one in triage.groups().groups] == [2]
     assert "trial=" not in triage.groups().groups[0].href
 

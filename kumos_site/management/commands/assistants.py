@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 
 from assistants import assistant_files
 from assistants.admin import audit
@@ -49,10 +49,7 @@ class Command(BaseCommand):
 
     def apply(self, text: str, project: Project | None, dry_run: bool) -> None:
         try:
-            with transaction.atomic():
-                outcomes = assistant_files.apply(text, author=AUTHOR, project=project, dry_run=dry_run)
-                if not dry_run:
-                    enter(outcomes)
+            outcomes = assistant_files.apply(text, author=AUTHOR, project=project, dry_run=dry_run, enter=enter)
         except Refused as refused:
             raise CommandError("\n".join([*refused.faults, "Nothing was changed."])) from None
         for outcome in outcomes:
