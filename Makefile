@@ -23,10 +23,9 @@ test-environment:
 	@bin/environment requirements-test.txt
 	@bin/system-packages
 
-# On SQLite or on PostgreSQL with Redis; on as many workers as there are cores, up to eight (tests/lanes.py).
-# What drives a server waits for it a good part of its time: one worker more.
-pytest_on = $(python) -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal --database
-served_on = $(python) -m pytest --numprocesses=$$(($$(nproc) < 8 ? $$(nproc) + 1 : 8)) --dist=worksteal --database
+# On SQLite or on PostgreSQL with Redis (tests/lanes.py). Every worker waits for a disk or a server a good part of its
+# time: one more of them than there are cores, up to eight.
+pytest_on = $(python) -m pytest --numprocesses=$$(($$(nproc) < 8 ? $$(nproc) + 1 : 8)) --dist=worksteal --database
 
 lint: test-environment ## style, types and migrations only
 	$(python) -m ruff check
@@ -40,10 +39,10 @@ unit: test-environment ## the tests that start no server
 
 # A call of its own: Playwright leaves a running event loop behind, and Django refuses its ORM beside one.
 e2e: test-environment ## the tests that drive a served Kumos, over HTTP and in Chromium
-	$(served_on)=sqlite -m "(e2e or browser) and not slow"
+	$(pytest_on)=sqlite -m "(e2e or browser) and not slow"
 
 e2e-postgres: test-environment ## the same on PostgreSQL and Redis
-	$(served_on)=postgres -m "(e2e or browser) and not slow"
+	$(pytest_on)=postgres -m "(e2e or browser) and not slow"
 
 # What a version of an SDK sends and what a database answers have nothing to do with each other.
 contract: test-environment ## the newest of the official SDKs against a served Kumos, on PostgreSQL

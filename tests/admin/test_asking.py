@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from django.test import Client
 from pytest_django.fixtures import Settings
 
@@ -14,6 +15,8 @@ from tests.world import world_of
 
 from .conftest import Talk
 from .crawl import everything, pages, text_of
+
+pytestmark = pytest.mark.any_database
 
 
 def test_whatever_asks_model_servers_is_known_by_its_address(

@@ -38,6 +38,8 @@ from .crawl import (
     text_of,
 )
 
+pytestmark = pytest.mark.any_database  # who may what is decided above the tables
+
 
 @pytest.fixture
 def reader(db: None) -> Client:
