@@ -1,6 +1,6 @@
 # The face of the repository. Everything is done by the scripts in bin/ and by manage.py.
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint unit e2e contract contract-all e2e-postgres chaos chaos-full test-environment pins
+.PHONY: help serve test lint unit e2e e2e-full contract contract-all e2e-postgres chaos chaos-full test-environment pins
 
 python := .venv/bin/python
 
@@ -17,7 +17,7 @@ serve: ## set up and run Kumos on http://127.0.0.1:3000 (HOST, PORT, KUMOS_DATA_
 
 test: lint unit e2e e2e-postgres contract ## set up and run every check and every test but the chaos tests
 
-lint unit e2e contract contract-all e2e-postgres chaos chaos-full: export KUMOS_DATA_DIR := $(CURDIR)/data/tests
+lint unit e2e e2e-full contract contract-all e2e-postgres chaos chaos-full: export KUMOS_DATA_DIR := $(CURDIR)/data/tests
 
 test-environment:
 	@bin/environment requirements-test.txt
@@ -41,7 +41,10 @@ unit: test-environment ## the tests that start no server
 e2e: test-environment ## the tests that drive a served Kumos, over HTTP and in Chromium
 	$(pytest_on)=sqlite -m "(e2e or browser) and not slow"
 
-e2e-postgres: test-environment ## the same on PostgreSQL and Redis
+e2e-full: test-environment ## the long forms of some of them: all screens, 1,000 cuts, 500 documents
+	$(pytest_on)=sqlite -m "(e2e or browser) and slow"
+
+e2e-postgres: test-environment ## the tests of `e2e` on PostgreSQL and Redis
 	$(pytest_on)=postgres -m "(e2e or browser) and not slow"
 
 # What a version of an SDK sends and what a database answers have nothing to do with each other.

@@ -102,7 +102,9 @@ def violations(page: Page, options: dict[str, Any] | None = None) -> list[str]:
     return [f"{one['id']}: {node['target']}: {node['failureSummary']}" for one in found for node in one["nodes"]]
 
 
-@pytest.mark.parametrize("screen", [(360, 740), (1440, 900)], ids=["phone", "wide"])
+@pytest.mark.parametrize(
+    "screen", [(360, 740), pytest.param((1440, 900), marks=pytest.mark.slow)], ids=["phone", "wide"]
+)
 def test_axe_finds_nothing_on_any_page(page: Page, crawl: Crawl, screen: tuple[int, int]) -> None:
     page.set_viewport_size({"width": screen[0], "height": screen[1]})
     found = []
