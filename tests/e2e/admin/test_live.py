@@ -51,7 +51,8 @@ def test_a_badge_follows_its_run(page: Page, api: Api, upstream: Upstream) -> No
 
 def test_a_hidden_page_asks_for_nothing_and_catches_up(page: Page, api: Api, upstream: Upstream) -> None:
     thread, run = waiting_run(api, upstream)
-    page.goto(LIST)
+    with page.expect_response(lambda response: "/run/live/" in response.url and run in response.url):
+        page.goto(LIST)
     badge = page.locator(f'.kumos-badge[data-run="{run}"]')
     expect(badge).to_have_text("in progress")
     page.evaluate("""() => {
