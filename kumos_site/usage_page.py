@@ -33,7 +33,7 @@ from runs.models import ModelPrice, RunStatus, UsageRecord
 from runs.usage import Used
 
 from .admin import may_view
-from .usage_names import BY, names_of, offer
+from .usage_names import BY, Named, names_of, offer
 
 ROWS_SHOWN = 200
 ROWS_SUMMED = 2_000_000
@@ -170,12 +170,13 @@ def shown(request: HttpRequest, records: QuerySet[UsageRecord], asked: dict[str,
     rows = [
         Row(
             at_of(row, asked["over"]),
-            names[row["key"]].name if row["key"] in names else row["key"] or "(nobody known)",
+            named.name or "(nobody known)",
             usage.used(row),
-            names[row["key"]].href if row["key"] in names else "",
+            named.href,
             f"?{urlencode({**query, by: row['key'], 'by': next_by})}" if row["key"] and not asked[by] else "",
         )
         for row in found[:ROWS_SHOWN]
+        for named in [names.get(row["key"], Named(row["key"]))]
     ]
     total = Row("", "Together", usage.used(records.aggregate(**usage.SUMS)))
     return {
@@ -225,7 +226,7 @@ def csv_rows(request: HttpRequest, records: QuerySet[UsageRecord], asked: dict[s
             yield [
                 *([at_of(row, asked["over"])] if asked["over"] else []),
                 plain(row["key"]),
-                plain(names[row["key"]].name if row["key"] in names else row["key"]),
+                plain(names.get(row["key"], Named(row["key"])).name),
                 used.runs,
                 used.failed,
                 used.prompt,

@@ -71,7 +71,7 @@ def _candidates(limit: int, working_on: Collection[str]) -> list[Run]:
     while True:
         runs = [*_interrupted(asked, working_on), *_queued(asked)]
         free = _unhindered(runs)
-        hindered = [run for run in runs if run.thread_id not in {free.thread_id for free in free}]
+        hindered = [run for run in runs if run not in free]
         if asked >= min(limit + len(hindered), limit + PASSED_OVER_MAX):
             return [*free, *hindered[:1]]
         asked = min(limit + 2 * len(hindered), limit + PASSED_OVER_MAX)
@@ -275,11 +275,9 @@ def beat(worker_id: str, runs: Sequence[Run], stopping: bool = False) -> Pulse:
             if run.epoch == epochs[run.pk]
         ]
         # One whose row somebody holds has its lease renewed by what it writes, or by the next beat.
-        free = set(unlocked(Run.objects.filter(pk__in=[run.pk for run in mine])).values_list("pk", flat=True))
-        for run in mine:
-            if run.pk not in free:
-                continue
-            Run.objects.filter(pk=run.pk, epoch=run.epoch, worker_id=worker_id, status__in=HELD).update(
+        free = unlocked(Run.objects.filter(pk__in=[run.pk for run in mine])).values_list("pk", flat=True)
+        for pk in list(free):
+            Run.objects.filter(pk=pk, epoch=epochs[pk], worker_id=worker_id, status__in=HELD).update(
                 lease_until=_lease()
             )
     held = {run.pk for run in mine}

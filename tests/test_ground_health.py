@@ -7,7 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,20 @@ def test_a_runner_that_ended_is_not_ready(settings: Settings, tmp_path: Path) ->
     with_engine(work)
 
 
+@asynccontextmanager
+async def standing_still(engine: Engine) -> AsyncIterator[None]:
+    """Its writer is at one thing all the time."""
+    held, loop = asyncio.Event(), asyncio.get_running_loop()
+    writing = asyncio.create_task(
+        engine.runner.writer.run(lambda: asyncio.run_coroutine_threadsafe(held.wait(), loop).result())
+    )
+    try:
+        yield
+    finally:
+        held.set()
+        await writing
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_runner_that_gets_nothing_done_is_not_ready(settings: Settings, tmp_path: Path) -> None:
     """The thread that writes for it stands still: its loops wait for it, and do not end."""
@@ -137,19 +152,11 @@ def test_a_runner_that_gets_nothing_done_is_not_ready(settings: Settings, tmp_pa
     settings.KUMOS_LEASE_SECONDS, settings.KUMOS_BEAT_SECONDS = 1.5, 0.5
 
     async def work(engine: Engine) -> None:
-        held = asyncio.Event()
-        loop = asyncio.get_running_loop()
         engine.start()
         await until_the_runner_is("ok")
-        writing = asyncio.create_task(
-            engine.runner.writer.run(lambda: asyncio.run_coroutine_threadsafe(held.wait(), loop).result())
-        )
-        try:
+        async with standing_still(engine):
             code, _ = await until_the_runner_is("stopped")
             assert code == 503
-        finally:
-            held.set()
-            await writing
         assert (await until_the_runner_is("ok"))[0] == 200
 
     with_engine(work)
@@ -167,18 +174,10 @@ def test_a_runner_whose_writer_stands_still_is_not_alive(settings: Settings, tmp
         return found
 
     async def work(engine: Engine) -> None:
-        held = asyncio.Event()
-        loop = asyncio.get_running_loop()
         engine.start()
         await until_the_runner_is("ok")
-        writing = asyncio.create_task(
-            engine.runner.writer.run(lambda: asyncio.run_coroutine_threadsafe(held.wait(), loop).result())
-        )
-        try:
+        async with standing_still(engine):
             assert (await until_it_is("stuck"))[0] == 503
-        finally:
-            held.set()
-            await writing
         assert (await until_it_is("ok"))[0] == 200
 
     with_engine(work)

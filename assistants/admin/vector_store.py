@@ -296,7 +296,7 @@ class VectorStoreAdmin(RemovableAdmin):
 
 
 def named_file(request: HttpRequest) -> str:
-    """The id that a button or the form names. Databases refuse to look for a NUL."""
+    """The id that a button or the form names."""
     return request.POST.get("file", "").strip()
 
 

@@ -20,6 +20,18 @@ no_less_than_nothing = MinValueValidator(
 )
 
 
+def budget_field() -> models.DecimalField[Decimal | None, Decimal | None]:
+    """What may be spent by all that a project does, or that a key asks for (runs/budgets.py)."""
+    return models.DecimalField(
+        max_digits=12,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=[no_less_than_nothing],
+        help_text="US dollars a calendar month (UTC).",
+    )
+
+
 class Project(models.Model):
     id = models.CharField(primary_key=True, max_length=64, default=ids.new_project_id, editable=False)
     name = models.CharField(max_length=128, unique=True)
@@ -31,14 +43,7 @@ class Project(models.Model):
         default="",
         help_text="What the model name “default” means here. Empty: the server's.",
     )
-    budget = models.DecimalField(
-        max_digits=12,
-        decimal_places=2,
-        null=True,
-        blank=True,
-        validators=[no_less_than_nothing],
-        help_text="US dollars a calendar month (UTC).",
-    )
+    budget = budget_field()
     budget_warns_at = models.PositiveSmallIntegerField(default=80, help_text="Percent of the budget.")
 
     class Meta:
@@ -89,14 +94,7 @@ class ApiKey(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     scopes = models.JSONField(default=list, blank=True)
     """What it may do (assistants/scopes.py). Empty: everything."""
-    budget = models.DecimalField(
-        max_digits=12,
-        decimal_places=2,
-        null=True,
-        blank=True,
-        validators=[no_less_than_nothing],
-        help_text="US dollars a calendar month (UTC).",
-    )
+    budget = budget_field()
     line = models.CharField(max_length=64, blank=True, default="", editable=False)
     """The id of the first key, where this one was made in the place of another. Empty: it is the first itself."""
 
