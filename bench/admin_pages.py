@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from itertools import batched
 from typing import Any
@@ -56,7 +57,7 @@ def fill(runs: int, events: int) -> str:
     """The id of the largest run."""
     dice = random.Random(7)
     User.objects.create_superuser("bench")
-    projects = [Project.objects.create(name=f"Project {number}", budget=1_000_000) for number in range(PROJECTS)]
+    projects = [Project.objects.create(name=f"Project {number}", budget=Decimal(1_000_000)) for number in range(PROJECTS)]
     assistants = [
         Assistant.objects.create(project=projects[number % PROJECTS], model=MODELS[0], name=f"Assistant {number}")
         for number in range(ASSISTANTS)

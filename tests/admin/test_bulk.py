@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -169,7 +170,7 @@ def test_a_kind_of_error_is_retried_as_a_whole_and_once(root: Client, dragons: P
 
 def test_retrying_all_stops_where_a_budget_is_used_up_and_says_so(root: Client, dragons: Project) -> None:
     """In the middle of a batch: what was begun anew by then stays so, what comes behind it was not tried."""
-    elves = Project.objects.create(name="Elves", budget=0)
+    elves = Project.objects.create(name="Elves", budget=Decimal(0))
     first, poor, last = (failed(project, TIMEOUT, 1) for project in (dragons, elves, dragons))
     assert confirm(root, RETRY) == 1
     assert list(Run.objects.filter(status="queued").values_list("retry_of", flat=True)) == [first.pk]
