@@ -57,7 +57,9 @@ def fill(runs: int, events: int) -> str:
     """The id of the largest run."""
     dice = random.Random(7)
     User.objects.create_superuser("bench")
-    projects = [Project.objects.create(name=f"Project {number}", budget=Decimal(1_000_000)) for number in range(PROJECTS)]
+    projects = [
+        Project.objects.create(name=f"Project {number}", budget=Decimal(1_000_000)) for number in range(PROJECTS)
+    ]
     assistants = [
         Assistant.objects.create(project=projects[number % PROJECTS], model=MODELS[0], name=f"Assistant {number}")
         for number in range(ASSISTANTS)
