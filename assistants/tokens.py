@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ BLOCK_CHARACTERS: Final = 50_000
 
 CONTINUATION: Final = bytes(range(0x80, 0xC0))
 """The bytes of UTF-8 that begin no character."""
+
+_loading = Lock()
 
 
 def count_tokens(text: str) -> int:
@@ -68,9 +71,18 @@ def blocks(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-@cache
 def encoding() -> Encoding:
-    """The tokenizer. RuntimeError where the vocabulary is not the one that it should be."""
+    """The tokenizer. RuntimeError where the vocabulary is not the one that it should be.
+
+    Whoever comes while it is loaded waits. A worker's first runs end at about the same time: each loading its own, they
+    would take seconds in which no other thread gets anywhere, and tens of megabytes each.
+    """
+    with _loading:
+        return _load()
+
+
+@cache
+def _load() -> Encoding:
     from tiktoken import Encoding
 
     content = VOCABULARY.read_bytes()

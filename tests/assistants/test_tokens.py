@@ -80,6 +80,28 @@ def test_no_text_is_slow(text: str) -> None:
     assert process_time() - start < 5
 
 
+def test_those_who_come_first_together_load_one_vocabulary() -> None:
+    """A fresh process, for what this one has loaded stays."""
+    code = """
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from assistants import tokens
+
+together = Barrier(4)
+
+def count(_):
+    together.wait()
+    return id(tokens.encoding())
+
+with ThreadPoolExecutor(4) as pool:
+    print(len(set(pool.map(count, range(4)))))
+"""
+    child = subprocess.run(
+        [sys.executable, "-c", code], cwd=settings.BASE_DIR, capture_output=True, text=True, check=True
+    )
+    assert child.stdout == "1\n"
+
+
 def test_nothing_is_loaded_before_the_first_count() -> None:
     code = "import sys, assistants.tokens; print('tiktoken' in sys.modules)"
     child = subprocess.run(
