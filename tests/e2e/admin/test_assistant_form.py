@@ -11,7 +11,8 @@ import pytest
 from django.contrib.admin.utils import unquote
 from playwright.sync_api import FrameLocator, Page, expect
 
-from tests.e2e.chat.browsing import Api
+from tests.e2e.chat.browsing import Api, assert_drawn_as_stored
+from tests.e2e.chat.lines import hide, streams, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.any_database]
 
@@ -198,3 +199,23 @@ def test_a_function_that_is_called_is_answered_in_the_frame(page: Page, api: Api
     frame.get_by_label("Output of roar").fill("Rooar")
     frame.get_by_role("button", name="Send the output").click()
     expect_answers(frame, 1)
+
+
+def test_a_talk_that_nobody_sees_gives_its_line_back_and_goes_on_where_it_was(page: Page, api: Api) -> None:
+    assistant = api.assistant("Sleeper")
+    page.clock.install()
+    page.goto(f"/admin/assistants/assistant/{assistant}/change/")
+    talk = page.frame_locator(FRAME)
+    with page.expect_response(re.compile("/v1/threads/[^/]+/runs$")) as asked:
+        ask(talk, "!slow 15 !long 80")
+    run = asked.value.json()
+    expect(talk.locator(".answer .prose")).to_have_text(re.compile(r"(\S+\s+){8}"))
+    (frame,) = [frame for frame in page.frames if frame.parent_frame]
+    hide(frame, hidden=True)
+    page.clock.fast_forward(21_000)
+    wait_until(lambda: streams(api) == 0, "a hidden talk gives its connection back")
+    api.recorded(run["thread_id"], run["id"])  # to its end
+    expect(talk.locator(".answer[data-status=completed]")).to_have_count(0)
+    hide(frame, hidden=False)
+    expect_answers(talk, 1)
+    assert_drawn_as_stored(frame, api.answers(run["thread_id"]))

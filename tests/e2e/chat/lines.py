@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Page
+from playwright.sync_api import Frame, Page
 
 from tests.chaos.proxy import Proxy
 from tests.e2e.chat.browsing import PATIENCE, Api
@@ -41,7 +41,7 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.1)
 
 
-def hide(page: Page, *, hidden: bool) -> None:
+def hide(page: Page | Frame, *, hidden: bool) -> None:
     page.evaluate(
         """(hidden) => {
           Object.defineProperty(document, "hidden", { value: hidden, configurable: true });

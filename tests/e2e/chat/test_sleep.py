@@ -181,6 +181,43 @@ def test_a_hidden_tab_gives_its_own_line_back_and_goes_on_where_it_was(
     assert_drawn_as_stored(alone, [answer])
 
 
+# Asleep ---------------------------------------------------------------------------------------------------------------
+
+SLEEP = "milliseconds => { const now = Date.now; Date.now = () => now() + milliseconds; }"
+
+
+def test_after_sleep_the_line_that_all_tabs_share_is_renewed_at_once(
+    browser: Browser, network: Network, person: StorageState, api: Api, plain: str
+) -> None:
+    """What came while the machine slept is lost, and the line, as far as anybody can tell, is in order."""
+    thread = api.post("/threads", {})["id"]
+    with Tab(browser, person, f"{network.origin}/chat/{thread}") as tab:
+        tab.wait_for(FOLLOWS, thread)
+        run = api.ask(thread, plain, ASK)
+        tab.wait_for(SAYS, 8)
+        network.mute()
+        api.recorded(thread, run)
+        network.heal()
+        tab.worker().evaluate(SLEEP, 30_000)  # its next look at the clock, within five seconds, finds it that late
+        tab.wait_for(ENDED)
+        assert_drawn_as_stored(tab, api.answers(thread))
+
+
+def test_after_sleep_the_line_of_one_tab_is_renewed_at_once(
+    alone: Page, network: Network, api: Api, plain: str
+) -> None:
+    thread = api.post("/threads", {})["id"]
+    open_thread(alone, thread)
+    run = api.ask(thread, plain, ASK)
+    wait_for_words(alone, 8)
+    network.mute()
+    api.recorded(thread, run)
+    network.heal()
+    alone.clock.fast_forward(30_000)  # not yet a silence that gives a line up
+    expect(alone.get_by_role("log")).to_have_attribute("aria-busy", "false")
+    assert_drawn_as_stored(alone, api.answers(thread))
+
+
 # Silent ---------------------------------------------------------------------------------------------------------------
 
 
