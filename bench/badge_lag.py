@@ -23,10 +23,11 @@ from tests.process import KumosProcess
 from tests.upstream import Upstream
 
 RECORD = """id => {
-  const badge = document.querySelector(`.kumos-badge[data-run="${id}"]`);
+  // Looked for each time: what is around it may be drawn anew, and the badge with it.
+  const badge = () => document.querySelector(`.kumos-badge[data-run="${id}"]`);
   window.shown = {};
-  const note = () => { window.shown[badge.textContent] ??= Date.now(); };
-  new MutationObserver(note).observe(badge, { childList: true, characterData: true, subtree: true });
+  const note = () => { window.shown[badge()?.textContent] ??= Date.now(); };
+  new MutationObserver(note).observe(document.body, { childList: true, characterData: true, subtree: true });
 }"""
 ENDED = re.compile(rb"^: created_at ([\d.]+)\nid: \d+\nevent: thread\.run\.completed$", re.MULTILINE)
 
