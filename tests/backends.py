@@ -178,12 +178,13 @@ class Postgres(Server):
         return self.database("kumos")
 
 
-def database_on(address: str, name: str) -> str:
-    """Makes the database `name` on the server of `address`, unless it is there; its address."""
+def database_on(address: str, name: str, template: str = "template1") -> str:
+    """Makes the database `name` on the server of `address` as a copy of `template`, unless it is there; its address."""
     with psycopg.connect(address, dbname="postgres", autocommit=True) as connection:
         if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
             with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):  # made at the same moment
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+                made, copied = sql.Identifier(name), sql.Identifier(template)
+                connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(made, copied))
     return f"{address.rsplit('/', 1)[0]}/{name}"
 
 

@@ -13,7 +13,10 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from pytest_django.fixtures import Settings
 
 from assistants.models import ApiKey, Membership, Project
+from tests import clearing
 from tests.wire import CheckedClient, check_log
+
+clearing.install()
 
 
 class ApiClient:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import fresh_tables
 from tests.backends import Postgres, Redis, database_on, has_redis, postgres_programs
 from tests.ci_skips import IN_CI
 
@@ -101,10 +102,15 @@ def pytest_report_header() -> str:
     return f"database: {os.environ['DATABASE_URL'] if on_postgres() else 'SQLite'}"
 
 
-def backends_of(data_dir: Path) -> dict[str, str]:
-    """The settings of a server with that data directory: a database that is as new as the directory."""
+def backends_of(data_dir: Path, *, tables: bool = True) -> dict[str, str]:
+    """The settings of a server with that data directory: a database that is as new as the directory, with its tables
+    or without."""
     if not on_postgres():
+        if tables:
+            fresh_tables.give(data_dir)
         return {}
     name = f"kumos_{hashlib.sha256(bytes(data_dir)).hexdigest()[:16]}"
     redis = {"REDIS_URL": os.environ[REDIS]} if REDIS in os.environ else {}
-    return {"DATABASE_URL": database_on(os.environ["DATABASE_URL"], name), **redis}
+    server = os.environ["DATABASE_URL"]
+    template = fresh_tables.template_on(server) if tables else "template1"
+    return {"DATABASE_URL": database_on(server, name, template), **redis}

@@ -31,12 +31,18 @@ STOP_SECONDS = PATIENCE_SECONDS
 
 
 class KumosProcess:
-    """`with KumosProcess(tmp_path, OPENAI_BASE_URL=…) as server:`; settings are environment variables."""
+    """`with KumosProcess(tmp_path, OPENAI_BASE_URL=…) as server:`; settings are environment variables.
+
+    Without `tables` it makes them itself, as the first start of a release does, and takes seconds for it.
+    """
 
     key = KEY
 
-    def __init__(self, data_dir: Path, *, command: Sequence[str] = ("serve",), **settings: str) -> None:
+    def __init__(
+        self, data_dir: Path, *, command: Sequence[str] = ("serve",), tables: bool = True, **settings: str
+    ) -> None:
         self.data_dir = data_dir
+        self.tables = tables
         self.command = command
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -83,8 +89,9 @@ class KumosProcess:
     def environment(self) -> dict[str, str]:
         """What the server is started with; other commands of manage.py find its data by it."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "OLLAMA_"))}
+        backends = {} if "DATABASE_URL" in self.settings else backends_of(self.data_dir, tables=self.tables)
         own = {"KUMOS_DATA_DIR": str(self.data_dir), "PORT": str(self.port), "TMPDIR": str(self.temporary)}
-        return {**kept, **backends_of(self.data_dir), **own, **self.settings}
+        return {**kept, **backends, **own, **self.settings}
 
     def manage(self, *command: str) -> str:
         """What a command of manage.py prints, beside the server and on its data."""
