@@ -131,12 +131,13 @@ class Grammar:
         return set()
 
     def _check_required(self, required: Object) -> None:
-        """What is asked for is what was streamed, without outputs."""
+        """What is asked for is what was streamed, without outputs; but functions that nobody has are not asked for."""
         assert required["type"] == "submit_tool_outputs"
+        known = {tool["function"]["name"] for tool in self.run["tools"] if tool["type"] == "function"}
         assert required["submit_tool_outputs"]["tool_calls"] == [
             {**call, "function": {key: call["function"][key] for key in ("name", "arguments")}}
             for call in self.calls
-            if call["type"] == "function"
+            if call["type"] == "function" and call["function"]["name"] in known
         ]
 
     # Steps --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from runs.executor import Stop
@@ -88,6 +88,7 @@ async def interfered(talk: Conversation, asked: tuple[str, dict[str, Any]], plan
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@example(turns=[Turn([], [("unheard_of", "{}"), ("get_weather", "{}")], "stop", 1)], plan=[])
 @given(turns=st.lists(TURNS, max_size=4), plan=INTERRUPTIONS)
 def test_any_conversation_keeps_to_the_grammar(
     turns: list[Turn],
