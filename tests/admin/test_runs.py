@@ -31,28 +31,40 @@ def page_of(thing: Model) -> str:
     return markup.page_of(type(thing), thing.pk)
 
 
+BATCH = 500
+
+
 def many(project: Project, count: int, thread: Thread | None = None) -> Thread:
-    """`count` finished runs in one thread, each with a message and an event, and as many empty threads."""
+    """`count` finished runs in one thread, each with a message and an event, and as many empty threads.
+
+    In batches: PostgreSQL throws out whoever does nothing for long in the middle of a transaction.
+    """
     thread = thread or Thread.objects.create(project=project)
     seen = thread.events.count()
     runs = Run.objects.bulk_create(
-        Run(
-            project=project,
-            thread=thread,
-            assistant_id="asst_gone",
-            model="scripted",
-            status=RunStatus.FAILED if index % 2 else RunStatus.COMPLETED,
-            last_error={"code": "server_error", "message": "It broke."},
-            expires_at=clock.now() + timedelta(minutes=10),
-        )
-        for index in range(count)
+        (
+            Run(
+                project=project,
+                thread=thread,
+                assistant_id="asst_gone",
+                model="scripted",
+                status=RunStatus.FAILED if index % 2 else RunStatus.COMPLETED,
+                last_error={"code": "server_error", "message": "It broke."},
+                expires_at=clock.now() + timedelta(minutes=10),
+            )
+            for index in range(count)
+        ),
+        BATCH,
     )
-    Message.objects.bulk_create(Message(thread=thread, role="user", run_id=run.id) for run in runs)
+    Message.objects.bulk_create((Message(thread=thread, role="user", run_id=run.id) for run in runs), BATCH)
     Event.objects.bulk_create(
-        Event(thread=thread, seq=seq, run_id=run.id, name="thread.run.created", data="{}")
-        for seq, run in enumerate(runs, seen + 1)
+        (
+            Event(thread=thread, seq=seq, run_id=run.id, name="thread.run.created", data="{}")
+            for seq, run in enumerate(runs, seen + 1)
+        ),
+        BATCH,
     )
-    Thread.objects.bulk_create(Thread(project=project) for _ in range(count))
+    Thread.objects.bulk_create((Thread(project=project) for _ in range(count)), BATCH)
     return thread
 
 
