@@ -466,7 +466,7 @@ def lives(examples: int, steps: int) -> None:
 
 
 def test_any_order_of_events_is_a_life_of_the_model() -> None:
-    lives(200 if connection.vendor == "sqlite" else 40, 30)  # PostgreSQL takes far longer for each
+    lives(80 if connection.vendor == "sqlite" else 30, 30)  # PostgreSQL takes far longer for each
 
 
 @pytest.mark.slow
