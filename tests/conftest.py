@@ -10,13 +10,26 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from pytest_django.fixtures import Settings
 
 from assistants.models import ApiKey, Membership, Project
-from tests import clearing
+from tests import clearing, fresh_tables
 from tests.wire import CheckedClient, check_log
 
 clearing.install()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """The tests' own database begins with its tables, too. Tests of migrations make theirs."""
+    fresh_tables.begin_with_them(connection.settings_dict)
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """SQLite's file is already the copy."""
+    return connection.vendor == "sqlite"
 
 
 class ApiClient:

@@ -1,8 +1,9 @@
-"""The tables of a served test, made once and then copied: making them is most of what a first start takes.
+"""Tables, made once and then copied, for the tests' own database and for the servers that tests start: making them is
+most of what a first start takes.
 
-A copy is what `manage.py migrate` leaves, without data: the server of the test makes its demo itself. All workers of a
-suite share it, and on SQLite later suites do, too, until a migration changes. Whoever tests how tables are made starts
-without (`KumosProcess(…, tables=False)`).
+A copy is what `manage.py migrate` leaves, without data: a server makes its demo itself. All workers of a suite share
+it, and on SQLite later suites do, too, until a migration changes. Whoever tests how tables are made starts a server
+without (`KumosProcess.without_tables`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -32,6 +34,18 @@ def give(data_dir: Path) -> None:
     """SQLite's file, unless the directory has one."""
     if not (data_dir / SQLITE).exists():
         shutil.copyfile(_sqlite(), data_dir / SQLITE)
+
+
+def begin_with_them(database: dict[str, Any]) -> None:
+    """For the database that Django's tests make by these settings of a connection (`DATABASES`)."""
+    if "postgres" in database["ENGINE"]:
+        database["TEST"]["TEMPLATE"] = template_on(os.environ["DATABASE_URL"])
+        return
+    name = database["TEST"]["NAME"]
+    for suffix in ("-wal", "-shm"):
+        Path(f"{name}{suffix}").unlink(missing_ok=True)
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(_sqlite(), name)
 
 
 @cache

@@ -31,18 +31,14 @@ STOP_SECONDS = PATIENCE_SECONDS
 
 
 class KumosProcess:
-    """`with KumosProcess(tmp_path, OPENAI_BASE_URL=…) as server:`; settings are environment variables.
-
-    Without `tables` it makes them itself, as the first start of a release does, and takes seconds for it.
-    """
+    """`with KumosProcess(tmp_path, OPENAI_BASE_URL=…) as server:`; settings are environment variables."""
 
     key = KEY
+    tables = True
+    """Whether it finds the tables. Else it makes them itself, as the first start of a release does: for seconds."""
 
-    def __init__(
-        self, data_dir: Path, *, command: Sequence[str] = ("serve",), tables: bool = True, **settings: str
-    ) -> None:
+    def __init__(self, data_dir: Path, *, command: Sequence[str] = ("serve",), **settings: str) -> None:
         self.data_dir = data_dir
-        self.tables = tables
         self.command = command
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -51,6 +47,12 @@ class KumosProcess:
         self.temporary = data_dir / "tmp"  # where it was killed, its temporary files stay
         self.temporary.mkdir(exist_ok=True)
         self.process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def without_tables(cls, data_dir: Path, **settings: str) -> Self:
+        process = cls(data_dir, **settings)
+        process.tables = False
+        return process
 
     def __enter__(self) -> Self:
         self.start()

@@ -93,8 +93,8 @@ def test_a_websocket_is_refused_and_nothing_breaks(server: KumosProcess) -> None
 
 
 def test_two_that_start_at_once_make_the_tables_once(tmp_path: Path) -> None:
-    first = KumosProcess(tmp_path, tables=False)
-    second = KumosProcess(tmp_path, tables=False, TMPDIR=str(tmp_path))
+    first = KumosProcess.without_tables(tmp_path)
+    second = KumosProcess.without_tables(tmp_path, TMPDIR=str(tmp_path))
     with ThreadPoolExecutor() as pool, ExitStack() as stack:
         for started in [pool.submit(stack.enter_context, one) for one in (first, second)]:
             started.result()
