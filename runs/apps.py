@@ -8,6 +8,8 @@ class RunsConfig(AppConfig):
     verbose_name = "Runs"
 
     def ready(self) -> None:
+        from django.utils.module_loading import autodiscover_modules
+
         from assistants import conversation, shared
         from runs import transitions
         from runs.shared import has_worked
@@ -15,6 +17,7 @@ class RunsConfig(AppConfig):
         from runs.tools.file_search import FileSearch
 
         registry["file_search"] = FileSearch()
+        autodiscover_modules("tools")
         conversation.end_overdue.append(transitions.end_overdue)
         conversation.end_with_threads.append(transitions.end_with_threads)
         shared.have_worked.append(has_worked)

@@ -135,6 +135,8 @@ class RunStep(models.Model):
     call_arguments = models.JSONField(
         default=dict, blank=True
     )  # call id → arguments, where the wire does not show them
+    begun = models.JSONField(null=True, blank=True, editable=False)
+    """Of an open step: its calls as they are known here and not on the wire (`progress.begin_call`)."""
     last_error = models.JSONField(null=True, blank=True)
     usage = models.JSONField(null=True, blank=True)
     metadata = models.JSONField(default=dict, blank=True)

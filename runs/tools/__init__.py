@@ -1,8 +1,12 @@
-"""Tools that the server runs itself, each a step of the run. Client functions are no tools in this sense: they stop the
+"""Tools that the server runs itself, as steps of the run. Client functions are no tools in this sense: they stop the
 run at `requires_action`.
 
-A tool shows itself to the model as a function and keeps what it found in the step's details, from which the model's
-text is made again whenever the run goes on. Tools that are not in the `registry` are not offered to the model.
+There are two kinds. A `Tool` has a type of its own on the wire (contract 2.3). It shows itself to the model as a
+function and keeps what it found in the step's details, from which the model's text is made again whenever the run goes
+on. Tools that are not in the `registry` are not offered to the model.
+
+A `ServerFunction` is an ordinary function on the wire. Which function tools of a run the server carries out is said by
+`functions_of`; all others are the client's.
 """
 
 from __future__ import annotations
@@ -11,6 +15,23 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from runs.models import Run
+
+from . import python
+from .function import CallContext, ServerFunction, ToolError
+from .python import function_tool
+
+__all__ = [
+    "CallContext",
+    "Details",
+    "ServerFunction",
+    "Show",
+    "Tool",
+    "ToolError",
+    "function_tool",
+    "functions_of",
+    "registry",
+    "tools_of",
+]
 
 Details = dict[str, Any]
 """What stands under the tool's type in a call of `step_details` (contract 2.13)."""
@@ -54,3 +75,9 @@ registry: dict[str, Tool] = {}
 def tools_of(run: Run) -> dict[str, Tool]:
     """The server's tools that this run may use, by name."""
     return {tool["type"]: registry[tool["type"]] for tool in run.tools if tool["type"] in registry}
+
+
+def functions_of(run: Run) -> dict[str, ServerFunction]:
+    """The functions of this run that the server carries out, by name. May ask the database: not for the loop."""
+    names = [tool["function"]["name"] for tool in run.tools if tool["type"] == "function"]
+    return {name: python.functions[name] for name in names if name in python.functions}
