@@ -11,12 +11,12 @@ A `ServerFunction` is an ordinary function on the wire. Which function tools of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from runs.models import Run
 
-from . import python
+from . import mcp, python
 from .function import CallContext, ServerFunction, ToolError
 from .python import function_tool
 
@@ -29,6 +29,7 @@ __all__ = [
     "ToolError",
     "function_tool",
     "functions_of",
+    "named",
     "registry",
     "tools_of",
 ]
@@ -79,5 +80,11 @@ def tools_of(run: Run) -> dict[str, Tool]:
 
 def functions_of(run: Run) -> dict[str, ServerFunction]:
     """The functions of this run that the server carries out, by name. May ask the database: not for the loop."""
-    names = [tool["function"]["name"] for tool in run.tools if tool["type"] == "function"]
-    return {name: python.functions[name] for name in names if name in python.functions}
+    return named([tool["function"]["name"] for tool in run.tools if tool["type"] == "function"], run.project_id)
+
+
+def named(names: Sequence[str], project_id: str) -> dict[str, ServerFunction]:
+    """Those of `names` that the server carries out for that project. A Python function comes before an MCP server's."""
+    own: dict[str, ServerFunction] = {name: python.functions[name] for name in names if name in python.functions}
+    others = [name for name in names if name not in own]
+    return own | mcp.named(others, project_id)
