@@ -153,7 +153,7 @@ def doors(app: Any) -> Any:
         for _ in range(200):  # who is gone is not told of: without an end, nobody else would be answered
             await send({"type": "http.response.body", "body": b" " * 65536, "more_body": True})
 
-    async def in_front(scope: Any, receive: Any, send: Any) -> None:
+    async def in_front(scope: Any, receive: Any, send: Any) -> Any:
         if scope["type"] != "http":
             return await app(scope, receive, send)
         headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
