@@ -132,6 +132,7 @@ class AssistantAdmin(BoundedAdmin):
             context["clone_link"] = self.clone(assistant) if self.has_add_permission(request) else ""
         allowed = self.has_change_permission(request, assistant) if assistant else self.has_add_permission(request)
         context["may_try"] = allowed
+        context["functions"] = suggestions.functions(assistant.project_id if assistant else "") if allowed else []
         context["may_upload"] = allowed and request.user.has_perm("assistants.add_file")
         return super().render_change_form(request, context, *args, **kwargs)
 

@@ -34,6 +34,8 @@ class KeyedForm(StockForm):
     key_prefix = ""
     """What the names of variables begin with that may hold the key."""
     own_address = OWN_ADDRESS
+    keeps_slash = False
+    """Whether a slash at the end of the address means something."""
 
     api_key = forms.CharField(
         label="Key",
@@ -74,7 +76,8 @@ class KeyedForm(StockForm):
         return excluded | {"base_url"}
 
     def clean_base_url(self) -> str:
-        address = str(self.cleaned_data["base_url"]).rstrip("/")
+        address = str(self.cleaned_data["base_url"])
+        address = address if self.keeps_slash else address.rstrip("/")
         try:
             parts = urlsplit(address)
             _ = parts.port

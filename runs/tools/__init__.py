@@ -30,6 +30,7 @@ __all__ = [
     "function_tool",
     "functions_of",
     "named",
+    "offered",
     "registry",
     "tools_of",
 ]
@@ -88,3 +89,14 @@ def named(names: Sequence[str], project_id: str) -> dict[str, ServerFunction]:
     own: dict[str, ServerFunction] = {name: python.functions[name] for name in names if name in python.functions}
     others = [name for name in names if name not in own]
     return own | mcp.named(others, project_id)
+
+
+def offered(project_id: str) -> list[dict[str, Any]]:
+    """What an assistant of that project may have, as its function tools are written. Without an id: of any project."""
+    found: list[ServerFunction] = [*python.functions.values()]
+    for server in mcp.servers_of(project_id).filter(enabled=True):
+        found += mcp.offered(server)
+    return [
+        {"name": function.name, "description": function.description, "parameters": dict(function.parameters())}
+        for function in found
+    ]
