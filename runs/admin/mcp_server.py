@@ -164,9 +164,9 @@ class McpServerAdmin(BoundedAdmin):
         if server is None:
             raise Http404("There is no such MCP server.")
         if fault := mcp.refresh(server):
-            self.message_user(request, f"{name} cannot be used: {fault}", messages.ERROR)
+            self.message_user(request, f"The server {name} cannot be used: {fault}", messages.ERROR)
         else:
             server.refresh_from_db()
             count = len(server.tools)
-            self.message_user(request, f"{name} answers, and has {count} tool{'s' if count != 1 else ''}.")
+            self.message_user(request, f"The server {name} answers, and has {count} tool{'s' if count != 1 else ''}.")
         return HttpResponseRedirect(page_of(McpServer, server.pk))

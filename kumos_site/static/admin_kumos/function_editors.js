@@ -128,7 +128,7 @@ export class Functions {
     this.says = node("p", { role: "status" });
     const examples = node("select", {}, new Option("Insert an example…", ""), ...Object.keys(EXAMPLES).map((name) => new Option(name)));
     examples.setAttribute("aria-label", "Insert an example of a function");
-    const known = JSON.parse(document.getElementById("server-functions")?.textContent ?? "[]"); // what the server carries out
+    const known = JSON.parse(document.getElementById("server-functions")?.dataset.functions ?? "[]"); // what the server carries out
     if (known.length > 0) {
       const options = known.map(({ name }, place) => new Option(name, `server ${place}`));
       examples.append(node("optgroup", { label: "Carried out by this server" }, ...options));
