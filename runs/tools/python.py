@@ -19,6 +19,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, get_type_hints, overload
 
 from django.conf import settings
+from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
@@ -162,6 +163,18 @@ class PythonFunction:
                 fields.append((name, hint, dataclasses.field(default=default)))
         namespace = {"__pydantic_config__": ConfigDict(extra="forbid")}
         return TypeAdapter(dataclasses.make_dataclass("Arguments", fields, kw_only=True, namespace=namespace))
+
+
+def faults(**_: Any) -> list[CheckMessage]:
+    """What Django's checks say at the start of hints that are no schema. Loads pydantic, where there are functions."""
+    found: list[CheckMessage] = []
+    for function in functions.values():
+        try:
+            function.parameters()
+        except Exception as error:
+            place = f"{function.function.__module__}.{function.function.__qualname__}"
+            found.append(Error(f"The type hints of the tool {place} are no schema: {error}", id="runs.E001"))
+    return found
 
 
 def told(result: Any) -> str:

@@ -139,6 +139,20 @@ def test_what_no_model_could_call_is_refused_at_the_start() -> None:
         function_tool(name="no spaces")(lambda: "")
 
 
+def test_hints_that_are_no_schema_are_told_at_the_start() -> None:
+    @function_tool
+    def odd(thing: Writer) -> str:
+        return ""
+
+    @function_tool
+    def even(thing: int) -> str:
+        return ""
+
+    (told,) = python.faults()
+    assert f"{__name__}." in told.msg
+    assert "odd" in told.msg
+
+
 def test_a_name_belongs_to_one_app(monkeypatch: pytest.MonkeyPatch) -> None:
     @function_tool
     def roar() -> str:
