@@ -76,7 +76,10 @@ def everything(talk: Talk) -> dict[type[Model], Model]:
         {"id": "call_1", "type": "function", "function": function},
         {"id": "call_2", "type": "file_search", "file_search": {"results": [passage]}},
     ]
-    RunStep.objects.filter(run=run, type="tool_calls").update(step_details={"type": "tool_calls", "tool_calls": calls})
+    RunStep.objects.filter(run=run, type="tool_calls").update(
+        step_details={"type": "tool_calls", "tool_calls": calls},
+        begun={"calls": calls, "arguments": {"call_1": arguments}},
+    )
     Run.objects.filter(pk=run.pk).update(instructions=CONTENT, made_by="user 1", request_id="req_" + "1" * 32)
     delta = {"delta": {"step_details": {"tool_calls": [{"function": {"arguments": arguments}}]}}}
     thread.events.filter(seq=2).update(data=json.dumps(delta))
