@@ -355,8 +355,12 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    # While Redis is away it writes a traceback a second; assistants/layer.py says it once.
-    "loggers": {"channels_redis": {"level": "CRITICAL"}},
+    "loggers": {
+        # While Redis is away it writes a traceback a second; assistants/layer.py says it once.
+        "channels_redis": {"level": "CRITICAL"},
+        # It writes down what servers answer. What is wrong with them stands in the admin (runs/tools/mcp.py).
+        "mcp": {"level": "CRITICAL"},
+    },
     "root": {
         "handlers": ["console"],
         "level": read("LOG_LEVEL", "WARNING", one_of("DEBUG", "INFO", "WARNING", "ERROR")),

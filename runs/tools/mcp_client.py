@@ -185,6 +185,8 @@ async def called(endpoint: Endpoint, tool: str, arguments: dict[str, Any]) -> st
                 raise ToolError(bounded(error.error.message, endpoint.secret)) from None
             raise
     said = text_of(result)
+    if endpoint.secret:
+        said = said.replace(endpoint.secret, "•••")
     if result.is_error:
         raise ToolError(said)
     return said

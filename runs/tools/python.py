@@ -207,5 +207,9 @@ def in_thread(work: Callable[[], Any], name: str) -> Future[Any]:
             future.set_exception(failed)
 
     future.set_running_or_notify_cancel()
-    threading.Thread(target=run, name=name, daemon=True).start()
+    try:
+        threading.Thread(target=run, name=name, daemon=True).start()
+    except RuntimeError:  # the system has no more threads
+        _threads.release()
+        raise
     return future
