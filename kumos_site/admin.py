@@ -84,6 +84,7 @@ class KumosAdminSite(AdminSite):
         """The site's own pages, which belong to no table, before Django's."""
         from kumos_site import dashboard, usage_page  # their imports register pages here: this is first
         from kumos_site.system import system_page
+        from runs.admin.tool_trial import try_page
         from runs.admin.tools import tools_page
 
         own = [
@@ -91,6 +92,7 @@ class KumosAdminSite(AdminSite):
             path("usage/", self.admin_view(usage_page.page), name="usage"),
             path("system/", self.admin_view(system_page), name="system"),
             path("tools/", self.admin_view(tools_page), name="tools"),
+            path("tools/try/", self.admin_view(try_page), name="tool_try"),
         ]
         return [*own, *super().get_urls()]
 

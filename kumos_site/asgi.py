@@ -39,8 +39,15 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
-ASKING = ("/v1/models", "/admin/system/", "/admin/runs/provider/", "/admin/assistants/assistant/models/")
-"""What begins so may ask model servers, and wait for them."""
+ASKING = (
+    "/v1/models",
+    "/admin/system/",
+    "/admin/tools/try/",
+    "/admin/runs/mcpserver/test/",
+    "/admin/runs/provider/",
+    "/admin/assistants/assistant/models/",
+)
+"""What begins so may ask model servers and MCP servers, or carry a function out, and wait for them."""
 THREADS = 4
 SLOW_THREADS = 2
 """Threads for what takes seconds, which others need not wait for: taking an upload apart, asking model servers."""

@@ -10,6 +10,7 @@ import os
 import secrets
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -99,6 +100,14 @@ def words(raw: str) -> list[str]:
     return [word.strip() for word in raw.split(",") if word.strip()]
 
 
+def apps(raw: str) -> list[str]:
+    named = words(raw)
+    for name in named:
+        if find_spec(name.partition(".")[0]) is None:
+            raise ValueError(f"there is no Python package {name.partition('.')[0]}")
+    return named
+
+
 def url(raw: str) -> str:
     """An http(s) base URL without its trailing slash, or the empty string."""
     if raw and (urlsplit(raw).scheme not in {"http", "https"} or not urlsplit(raw).hostname):
@@ -150,6 +159,7 @@ INSTALLED_APPS = [
     "assistants",
     "streaming",
     "runs",
+    *read("KUMOS_APPS", "", apps),
 ]
 # For pages. /v1 is served by a handler without this stack (kumos_site/asgi.py).
 MIDDLEWARE = [
@@ -280,6 +290,7 @@ OPENAI_BASE_URL = read("OPENAI_BASE_URL", "", url)
 OLLAMA_BASE_URL = read("OLLAMA_BASE_URL", "", url)
 OLLAMA_MODEL = read("OLLAMA_MODEL", "", str)
 KUMOS_PROVIDER_KEYS = family("KUMOS_PROVIDER_KEY_")
+KUMOS_MCP_KEYS = family("KUMOS_MCP_KEY_")
 KUMOS_DEFAULT_MODEL = read("KUMOS_DEFAULT_MODEL", "scripted", str)
 KUMOS_SCRIPTED_TOKENS_PER_SECOND = read("KUMOS_SCRIPTED_TOKENS_PER_SECOND", "40", positive)
 KUMOS_UPSTREAM_CONNECT_SECONDS = read("KUMOS_UPSTREAM_CONNECT_SECONDS", "10", positive)
@@ -321,6 +332,7 @@ KUMOS_RECHECK_SECONDS = read("KUMOS_RECHECK_SECONDS", "30", positive)
 KUMOS_DRAIN_SECONDS = read("KUMOS_DRAIN_SECONDS", "5", positive)
 KUMOS_DELTA_KEEP_SECONDS = read("KUMOS_DELTA_KEEP_SECONDS", "3600", positive)
 KUMOS_TURNS_MAX = read("KUMOS_TURNS_MAX", "50", whole)
+KUMOS_TOOL_SECONDS = read("KUMOS_TOOL_SECONDS", "60", positive)
 KUMOS_TOKEN_BUDGET_MIN = read("KUMOS_TOKEN_BUDGET_MIN", "256", whole)
 INTERRUPTED_RUN = read("INTERRUPTED_RUN", "restart_step", one_of("restart_step", "fail"))
 KUMOS_SEARCH_ALL_FILES = read("KUMOS_SEARCH_ALL_FILES", "true", boolean)
@@ -343,8 +355,12 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    # While Redis is away it writes a traceback a second; assistants/layer.py says it once.
-    "loggers": {"channels_redis": {"level": "CRITICAL"}},
+    "loggers": {
+        # While Redis is away it writes a traceback a second; assistants/layer.py says it once.
+        "channels_redis": {"level": "CRITICAL"},
+        # It writes down what servers answer. What is wrong with them stands in the admin (runs/tools/mcp.py).
+        "mcp": {"level": "CRITICAL"},
+    },
     "root": {
         "handlers": ["console"],
         "level": read("LOG_LEVEL", "WARNING", one_of("DEBUG", "INFO", "WARNING", "ERROR")),

@@ -11,7 +11,7 @@ from typing import Any
 
 from assistants.ids import new_call_id
 from runs.models import Run
-from runs.tools import Tool
+from runs.tools import Details, ServerFunction, Tool
 from runs.tools.input import InputReader
 
 Entry = dict[str, Any]
@@ -20,16 +20,28 @@ SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Call:
-    """The call at `index` of its step. `tool` is the server's, or None for a client's function.
+    """The call at `index` of its step. `tool` is the server's, or None for a function.
 
-    `output` is what answers the call where neither of them will.
+    `function` is that function where the server carries it out. `output` is what answers the call: at once where nobody
+    has such a function.
     """
 
-    def __init__(self, index: int, id: str, name: str, tool: Tool | None, output: str | None = None) -> None:
+    def __init__(
+        self,
+        index: int,
+        id: str,
+        name: str,
+        tool: Tool | None,
+        function: ServerFunction | None = None,
+        output: str | None = None,
+    ) -> None:
         self.index = index
         self.id = id
         self.name = name
         self.tool = tool
+        self.function = function
+        self.details: Details = {}
+        """What a tool of the server found."""
         self.output = output
         self.type = "function" if tool is None else tool.type
         self.arguments = ""
@@ -39,7 +51,12 @@ class Call:
     @property
     def waits(self) -> bool:
         """Whether the client is asked for the output."""
-        return self.tool is None and self.output is None
+        return self.tool is None and self.function is None and self.output is None
+
+    @property
+    def is_made_once(self) -> bool:
+        """Whether it must not be made again, not even where a worker died before it knew the output."""
+        return self.function is not None and not self.function.idempotent
 
     def opening(self, run: Run) -> Entry:
         """The entry that introduces the call."""
@@ -59,12 +76,14 @@ class Call:
     def piece(self, details: Mapping[str, Any]) -> Entry:
         return {"index": self.index, "type": self.type, self.type: details}
 
-    def whole(self, details: Mapping[str, Any]) -> Entry:
-        """The call in `step_details`; `details` are those of the server's tool."""
+    def whole(self, run: Run) -> Entry:
+        """The call in `step_details`."""
         if self.tool is None:
             details = self._function(self.arguments, self.output)
-        elif self._reader:
-            details = {"input": self.input, **details}
+        else:
+            details = self.details or self.tool.opening(run)
+            if self._reader:
+                details = {"input": "", **details} | {"input": self.input}
         return {"id": self.id, "type": self.type, self.type: details}
 
     def _function(self, arguments: str, output: str | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,14 +24,15 @@ from assistants.failpoints import failpoint
 from assistants.faults import is_lock_wait, is_passing
 from assistants.tokens import count_tokens
 from runs import progress, prompt, queue
-from runs.calls import Call, usable_id
+from runs.calls import Call, Entry, usable_id
 from runs.completers import Completer, CompleterError, Finish, TextDelta, ToolCallDelta, Usage
 from runs.completers.providers import completer_for
 from runs.images import Images
 from runs.models import Run
 from runs.progress import CancelRequested, Fenced
 from runs.scribe import CallScribe, MessageScribe, Pen
-from runs.tools import Details, tools_of
+from runs.tools import CallContext, tools_of
+from runs.tools.function import carried_out
 from runs.transitions import usage_of
 from runs.writer import OutcomeUnknown, Writer
 
@@ -296,37 +297,57 @@ class Executor:
         call = turn.calls.get(piece.index)
         if call is None:
             id = usable_id(piece.id, {other.id for other in turn.calls.values()})
-            tool = self.tools.get(piece.name)
+            tool, function = self.tools.get(piece.name), turn.prompt.functions.get(piece.name)
             known = tool is not None or piece.name in self.functions
-            call = Call(len(turn.calls), id, piece.name, tool, output=None if known else NO_FUNCTION)
+            call = Call(len(turn.calls), id, piece.name, tool, function, output=None if known else NO_FUNCTION)
             turn.calls[piece.index] = call
             turn.call_scribe.write(call.opening(self.run))
         if entry := call.read(piece.arguments):
             turn.call_scribe.write(entry)
 
     async def _run_calls(self, turn: Turn) -> bool:
-        """Runs the server's calls of a turn, and waits for the client's if there are any."""
+        """Runs the server's calls of a turn, and waits for the client's if there are any.
+
+        Those that must not be made twice come last: once one has begun, a take-over makes none of the others either.
+        """
         scribe = turn.call_scribe
         assert scribe is not None
         calls = list(turn.calls.values())
-        details = {call.id: await self._execute(call, scribe) for call in calls}
-        await scribe.flushed()
+        begun: list[str] = []
+        await scribe.flushed()  # clients see the whole calls before the first of them begins
         assert scribe.step is not None
-        arguments = {call.id: call.arguments for call in calls if call.tool is not None}
+        for call in sorted(calls, key=lambda call: call.is_made_once):
+            if call.is_made_once:
+                begun.append(call.id)
+                whole, arguments = self._known(calls)
+                known = {"calls": whole, "arguments": arguments, "usage": turn.used(), "ids": begun}
+                await self.pen.write(partial(progress.begin_call, self.run, scribe.step, known))
+            await self._execute(call, scribe)
+        await scribe.flushed()
         waits = any(call.waits for call in calls)
         report = progress.require_action if waits else progress.finish_tool_step
-        whole = [call.whole(details[call.id]) for call in calls]
+        whole, arguments = self._known(calls)
         await self.pen.write(partial(report, self.run, scribe.step, whole, arguments, turn.used()))
         return waits
 
-    async def _execute(self, call: Call, scribe: CallScribe) -> Details:
-        if call.tool is None:
-            return {}
-        await scribe.flushed()  # clients see the whole call before its tool begins
+    def _known(self, calls: Sequence[Call]) -> tuple[list[Entry], dict[str, str]]:
+        """The calls as far as they have come, and the arguments of those that do not show them."""
+        arguments = {call.id: call.arguments for call in calls if call.tool is not None}
+        return [call.whole(self.run) for call in calls], arguments
+
+    async def _execute(self, call: Call, scribe: CallScribe) -> None:
+        if call.tool is None and call.function is None:
+            return
         failpoint("tool.before_call")
-        details = await call.tool.execute(self.run, call.arguments, lambda shown: scribe.write(call.piece(shown)))
+        if call.tool is not None:
+            call.details = await call.tool.execute(
+                self.run, call.arguments, lambda shown: scribe.write(call.piece(shown))
+            )
+        elif call.function is not None:
+            run = self.run
+            context = CallContext(run.project_id, run.assistant_id, run.thread_id, run.pk, call.id)
+            call.output = await carried_out(call.function, context, call.arguments)
         failpoint("tool.after_call")
-        return details
 
     async def _stop_short(self, turn: Turn, run_reason: str, message_reason: str) -> None:
         if turn.finish and turn.message is None and not turn.calls:

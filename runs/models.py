@@ -5,6 +5,7 @@ Beside them who works on runs, what answers them, and what they cost.
 
 from __future__ import annotations
 
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
@@ -135,6 +136,8 @@ class RunStep(models.Model):
     call_arguments = models.JSONField(
         default=dict, blank=True
     )  # call id → arguments, where the wire does not show them
+    begun = models.JSONField(null=True, blank=True, editable=False)
+    """Of an open step: its calls as they are known here and not on the wire (`progress.begin_call`)."""
     last_error = models.JSONField(null=True, blank=True)
     usage = models.JSONField(null=True, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
@@ -184,6 +187,38 @@ class Provider(models.Model):
 
     class Meta:
         ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class McpServer(models.Model):
+    """A server of tools, which speaks the Model Context Protocol over HTTP: its `tool` is the function `NAME__tool`."""
+
+    name = models.CharField(
+        max_length=32,
+        unique=True,
+        validators=[RegexValidator(r"\A[a-z][a-z0-9-]*\Z", "A name has a-z, 0-9 and -, and begins with a letter.")],
+    )
+    project = models.ForeignKey(
+        Project, models.CASCADE, null=True, blank=True, related_name="mcp_servers", help_text="Empty: for all projects."
+    )
+    base_url = models.URLField("URL", max_length=512)
+    header = models.CharField(max_length=64, default="Authorization")
+    sealed_key = models.TextField(blank=True, default="", editable=False)  # runs/completers/vault.py
+    key_variable = models.CharField(max_length=64, blank=True, default="")
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    # What it said last (runs/tools/mcp.py).
+    tools = models.JSONField(default=list, editable=False)
+    listed_at = models.DateTimeField(null=True, editable=False)
+    checked_at = models.DateTimeField(null=True, editable=False)
+    error = models.TextField(blank=True, default="", editable=False)
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name = "MCP server"
 
     def __str__(self) -> str:
         return self.name

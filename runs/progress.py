@@ -170,6 +170,18 @@ def report_calls(run: Run, step_id: str, entries: Sequence[Mapping[str, Any]]) -
         _log(run, story.call_deltas(run, step_id, entries))
 
 
+def begin_call(run: Run, step: RunStep, begun: Mapping[str, Any]) -> None:
+    """Notes that a call begins that must not be made twice, and all that is known of the step's calls by then.
+
+    Nothing of it is on the wire yet. It is what a take-over finds (runs/recovery.py): `calls` and `arguments` as they
+    will stand in the step, `usage`, and `ids` of the calls that have begun.
+    """
+    with transaction.atomic(savepoint=False):
+        hold(run)
+        step.begun = dict(begun)
+        step.save(update_fields=["begun"])
+
+
 def finish_tool_step(
     run: Run, step: RunStep, calls: Sequence[Mapping[str, Any]], arguments: Mapping[str, str], usage: Usage
 ) -> None:
@@ -186,8 +198,10 @@ def require_action(
     """Stops for the client's outputs; nobody holds the run until they come. The step stays open (contract 3.5)."""
     with transaction.atomic(savepoint=False):
         hold(run)
-        _set_calls(step, calls, arguments, usage)
-        step.save(update_fields=["step_details", "call_arguments", "usage"])
+        _set_calls(step, [_unanswered(call) for call in calls], arguments, usage)
+        if any(call["type"] == "function" and call["function"]["output"] is not None for call in calls):
+            step.begun = {"calls": list(calls), "arguments": dict(arguments), "usage": usage, "ids": []}
+        step.save(update_fields=["step_details", "call_arguments", "usage", "begun"])
         pending = [
             {
                 "id": call["id"],
@@ -211,6 +225,12 @@ def _set_calls(step: RunStep, calls: Sequence[Mapping[str, Any]], arguments: Map
     step.step_details = {"type": StepType.TOOL_CALLS, "tool_calls": list(calls)}
     step.call_arguments = dict(arguments)
     step.usage = usage
+    step.begun = None
+
+
+def _unanswered(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Outputs are told when the step ends, whoever gave them (contract 3.5): until then GET shows none either."""
+    return {**call, "function": {**call["function"], "output": None}} if call["type"] == "function" else call
 
 
 def fail(run: Run, code: str, message: str, usage: Usage | None = None, unseen: Usage | None = None) -> None:

@@ -18,7 +18,7 @@ from runs.citations import without_markers
 from runs.completers import ChatMessage, CompletionRequest
 from runs.images import tokens_of
 from runs.models import Run, RunStep, StepStatus, StepType
-from runs.tools import tools_of
+from runs.tools import ServerFunction, functions_of, tools_of
 
 UNKNOWN_OUTCOME = "The call was interrupted; its outcome is unknown."
 
@@ -33,6 +33,8 @@ class Prompt:
 
     request: CompletionRequest
     sources: Mapping[tuple[int, int], str]
+    functions: Mapping[str, ServerFunction]
+    """Those that the server carries out."""
 
     def for_model(self, name: str) -> CompletionRequest:
         """The request under the name by which the provider knows the model."""
@@ -43,7 +45,8 @@ def build(run: Run) -> Prompt:
     """Reads the database. Raises PromptTooLong."""
     steps = list(run.steps.order_by("created_at", "pk"))
     messages = [*_history(run), *_own_steps(run, steps)]
-    tools = _function_tools(run)
+    functions = functions_of(run)
+    tools = _function_tools(run, functions)
     first_turn = not any(step.status == StepStatus.COMPLETED for step in steps)
     return Prompt(
         request=CompletionRequest(
@@ -59,6 +62,7 @@ def build(run: Run) -> Prompt:
             reasoning_effort=run.reasoning_effort,
         ),
         sources=dict(_sources(steps)),
+        functions=functions,
     )
 
 
@@ -208,11 +212,24 @@ def estimate(request: CompletionRequest) -> int:
     return sum(_size(message) for message in request.messages) + _size_of_tools(request.tools)
 
 
-def _function_tools(run: Run) -> list[Mapping[str, Any]]:
+def _function_tools(run: Run, known: Mapping[str, ServerFunction]) -> list[Mapping[str, Any]]:
     """What the model is offered. Of a function only what says something: many servers know no null and no `strict`."""
     mine = [tool.function() for tool in tools_of(run).values()]
-    functions = [tool["function"] for tool in run.tools if tool["type"] == "function"]
+    functions = [_described(tool["function"], known) for tool in run.tools if tool["type"] == "function"]
     return [*mine, *({"type": "function", "function": {k: v for k, v in f.items() if v}} for f in functions)]
+
+
+def _described(function: Mapping[str, Any], known: Mapping[str, ServerFunction]) -> Mapping[str, Any]:
+    """With the server's own words where the assistant leaves them out: it may name a function and nothing more."""
+    mine = known.get(function["name"])
+    if mine is None:
+        return function
+    takes = (function.get("parameters") or {}).get("properties")  # who gives none is entered as taking nothing
+    return {
+        **function,
+        "description": function.get("description") or mine.description,
+        "parameters": function["parameters"] if takes else mine.parameters(),
+    }
 
 
 def _response_format(run: Run) -> Mapping[str, Any] | None:

@@ -1,9 +1,13 @@
 """What becomes of half-done work when a run changes hands (design, section 4).
 
-Finished steps stay. The open one is closed with what was streamed of it, and begins again under new ids.
+Finished steps stay. The open one is closed with what was streamed of it, and begins again under new ids; unless a call
+of it has begun that must not be made twice. Then the step is finished with what is known, and the model is told so.
 """
 
 from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
 
 from assistants.clock import now
 from assistants.models import Message, MessageStatus
@@ -13,6 +17,11 @@ from runs.transitions import close_step, end_message, keep_streamed_calls, open_
 from streaming import journal
 
 STEP_ERROR = {"code": "server_error", "message": "The step was interrupted and begins again."}
+UNKNOWN = (
+    "Error: interrupted, outcome unknown. The server stopped while this call was under way: it may or may not have been"
+    " carried out, and it was not repeated."
+)
+NOT_MADE = "Error: not carried out. The server stopped before this call began."
 
 
 def close_interrupted_work(run: Run) -> None:
@@ -20,6 +29,10 @@ def close_interrupted_work(run: Run) -> None:
     moment = now()
     drafts = []
     for step in open_steps(run):
+        if step.begun is not None:
+            finish_begun(step, step.begun, moment)
+            drafts.append(story.step_event(step, run))
+            continue
         message = message_of(step)
         if message is not None:
             message.superseded = True
@@ -32,6 +45,20 @@ def close_interrupted_work(run: Run) -> None:
         drafts.append(story.step_event(step, run))
     if drafts:
         journal.append(run.thread_id, drafts)
+
+
+def finish_begun(step: RunStep, begun: dict[str, Any], moment: datetime) -> None:
+    """The step as done. To begin it again would have the model make its calls again, with their effects.
+
+    So whatever has no output yet gets one that says why, a client's function too: the model calls again what it needs.
+    """
+    for call in begun["calls"]:
+        if call["type"] == "function" and call["function"]["output"] is None:
+            call["function"]["output"] = UNKNOWN if call["id"] in begun["ids"] else NOT_MADE
+    step.step_details = {"type": StepType.TOOL_CALLS, "tool_calls": begun["calls"]}
+    step.call_arguments = begun["arguments"]
+    step.usage = begun["usage"]
+    close_step(step, StepStatus.COMPLETED, moment)
 
 
 def message_of(step: RunStep) -> Message | None:

@@ -268,6 +268,8 @@ def submit_tool_outputs(run: Run, outputs: Sequence[Mapping[str, str]]) -> Creat
         run = fresh(run)
         step = open_steps(run).get(type=StepType.TOOL_CALLS)
         given = {output["tool_call_id"]: output["output"] for output in outputs}
+        if step.begun is not None:  # with the outputs that the server gave itself
+            step.step_details = {"type": StepType.TOOL_CALLS, "tool_calls": step.begun["calls"]}
         for call in step.step_details["tool_calls"]:
             if call["id"] in given:
                 call["function"]["output"] = given[call["id"]]
@@ -414,7 +416,7 @@ def _end_open_work(run: Run, ending: Ending, moment: datetime) -> list[Draft]:
         step.last_error = run.last_error if run.status == RunStatus.FAILED else None
         if step.last_error and step.last_error["code"] not in STEP_ERRORS:
             step.last_error = {**step.last_error, "code": "server_error"}
-        step.usage = ending.usage or step.usage or unreported_usage(run, step)
+        step.usage = ending.usage or step.usage or (step.begun or {}).get("usage") or unreported_usage(run, step)
         close_step(step, STEP_AT_END[RunStatus(run.status)], moment)
         drafts.append(story.step_event(step, run))
     return drafts
@@ -431,15 +433,21 @@ def end_message(message: Message, run: Run, reason: str, moment: datetime) -> No
 
 
 def keep_streamed_calls(run: Run, step: RunStep) -> None:
-    """A tool step that ends before its calls were complete shows what clients saw of them."""
-    if step.type == StepType.TOOL_CALLS and not step.step_details["tool_calls"]:
+    """A tool step that ends before its calls were complete shows what clients saw of them, and the outputs that the
+    server's functions have given by then."""
+    if step.begun is not None:
+        step.step_details = {"type": StepType.TOOL_CALLS, "tool_calls": step.begun["calls"]}
+        step.call_arguments = step.begun["arguments"]
+    elif step.type == StepType.TOOL_CALLS and not step.step_details["tool_calls"]:
         step.step_details = {"type": StepType.TOOL_CALLS, "tool_calls": story.streamed_calls(run, step.pk)}
 
 
 def close_step(step: RunStep, status: StepStatus, moment: datetime) -> None:
     step.status = status
     setattr(step, f"{status}_at", moment)
-    step.save(update_fields=["status", f"{status}_at", "step_details", "call_arguments", "usage", "last_error"])
+    step.begun = None
+    changed = ["status", f"{status}_at", "step_details", "call_arguments", "begun", "usage", "last_error"]
+    step.save(update_fields=changed)
 
 
 def unreported_usage(run: Run, step: RunStep) -> Usage:

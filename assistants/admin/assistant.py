@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 from django.contrib import admin
 from django.contrib.admin import ActionLocation
 from django.contrib.admin.utils import unquote
@@ -132,6 +133,8 @@ class AssistantAdmin(BoundedAdmin):
             context["clone_link"] = self.clone(assistant) if self.has_add_permission(request) else ""
         allowed = self.has_change_permission(request, assistant) if assistant else self.has_add_permission(request)
         context["may_try"] = allowed
+        functions = suggestions.functions(assistant.project_id if assistant else "") if allowed else []
+        context["functions"] = orjson.dumps(functions).decode()
         context["may_upload"] = allowed and request.user.has_perm("assistants.add_file")
         return super().render_change_form(request, context, *args, **kwargs)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from assistants.models import Assistant, VectorStore
 
@@ -16,6 +17,15 @@ model_sources: list[Callable[[], Iterable[str]]] = []
 
 listed_sources: list[Callable[[], Iterable[str]]] = []
 """The same with what providers list when they are asked, which may take seconds."""
+
+
+function_sources: list[Callable[[str], Iterable[Mapping[str, Any]]]] = []
+"""Where functions come from that the server carries out, for a project: `runs.admin` puts the tools' here."""
+
+
+def functions(project_id: str) -> list[Mapping[str, Any]]:
+    """What the form of an assistant offers to insert. While no project is chosen, what every project has."""
+    return [function for source in function_sources for function in source(project_id)][:SUGGESTED]
 
 
 def models(*, ask: bool = False) -> list[Suggestion]:

@@ -45,7 +45,7 @@ WRITTEN = {
         "tool_choice",
         "required_action",
     ),
-    RunStep: ("step_details", "call_arguments", "metadata"),
+    RunStep: ("step_details", "call_arguments", "begun", "metadata"),
     Message: ("content", "attachments", "metadata"),
 }
 """The columns that hold what people and models wrote."""

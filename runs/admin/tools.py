@@ -1,13 +1,13 @@
-"""The tools that runs can use: what a model is offered, trying one, and who called it lately.
+"""The tools that runs can use: what a model is offered, trying a search, and who called what lately.
 
-There are no tables behind this page: tools are registered in the code (runs/tools). kumos_site/admin.py gives it its
-address.
+Most are registered in the code (runs/tools), those of MCP servers are kept with these. kumos_site/admin.py gives the
+page its address; calling a function by hand is tool_trial.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -23,9 +23,10 @@ from assistants.admin.lists import ProjectFilter
 from assistants.admin.markup import badge, duration, json_block, moment, page_of, pretty
 from assistants.masking import masked
 from assistants.models import Project, VectorStore
-from runs.models import Run, RunStep, StepType
-from runs.tools import file_search, registry
+from runs.models import McpServer, Run, RunStep, StepType
+from runs.tools import file_search, mcp, python, registry
 
+from . import tool_trial
 from .timeline import Hit, hit_of
 from .timeline import ended as end_of
 
@@ -34,6 +35,7 @@ RUNS_READ = 100
 STEPS_READ = 100
 CALLS_SHOWN = 20
 RESULTS = 20
+FUNCTIONS_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,13 @@ class RecentCall:
 class ToolCard:
     """One tool as the page shows it: the function that the model sees, and its calls, newest first."""
 
-    type: str
+    name: str
+    place: str
+    """Where it comes from, in words."""
     description: str
     schema: SafeString
     calls: Sequence[RecentCall]
+    is_function: bool = True
 
 
 class SearchForm(forms.Form):
@@ -97,11 +102,13 @@ def tools_page(request: HttpRequest) -> HttpResponse:
     told = ""
     if asked and form.is_valid():
         hits, told = tried(form.cleaned_data["stores"], form.cleaned_data["query"])
-    calls = recent_calls(request)
+    functions = functions_of(request)
+    calls = recent_calls(request, {card.name for card in functions[:FUNCTIONS_SHOWN]})
     cards = [
-        ToolCard(type, **described(tool.function()["function"]), calls=calls.get(type, ()))
+        ToolCard(type, "built in", **described(tool.function()["function"]), calls=calls[type], is_function=False)
         for type, tool in registry.items()
     ]
+    cards += [replace(card, calls=calls[card.name]) for card in functions[:FUNCTIONS_SHOWN]]
     context = {
         **admin.site.each_context(request),
         "title": "Tools",
@@ -112,8 +119,32 @@ def tools_page(request: HttpRequest) -> HttpResponse:
         "hits": hits,
         "told": told,
         "runs_read": RUNS_READ,
+        "sees_servers": sees_servers(request),
+        "may_call": request.user.has_perm(tool_trial.PERMISSION),
+        "more": max(len(functions) - FUNCTIONS_SHOWN, 0),
     }
     return TemplateResponse(request, "admin/tools.html", context)
+
+
+def sees_servers(request: HttpRequest) -> bool:
+    return any(request.user.has_perm(f"runs.{right}_mcpserver") for right in ("view", "change"))
+
+
+def functions_of(request: HttpRequest) -> list[ToolCard]:
+    """Those that the server carries out: Python's, and those of MCP servers for whoever may see these."""
+    cards = [
+        ToolCard(one.name, f"Python, {one.function.__module__}", one.description, json_block(one.parameters()), ())
+        for one in python.functions.values()
+    ]
+    if not sees_servers(request):
+        return cards
+    for server in McpServer.objects.select_related("project"):
+        whose = f"for the project {server.project}" if server.project else "for all projects"
+        place = f"MCP server {server}, {whose}" if server.enabled else f"MCP server {server}, which is switched off"
+        cards += [
+            ToolCard(one.name, place, one.description, json_block(one.parameters()), ()) for one in mcp.offered(server)
+        ]
+    return cards
 
 
 def described(function: Any) -> dict[str, Any]:
@@ -128,26 +159,39 @@ def tried(store_ids: Sequence[str], query: str) -> tuple[list[Hit], str]:
     return [hit_of(found, readable=True) for found in details["results"]], pretty(masked(told))
 
 
-def recent_calls(request: HttpRequest) -> dict[str, list[RecentCall]]:
-    """The calls of the newest runs, by the tool's type."""
+def recent_calls(request: HttpRequest, functions: Collection[str]) -> dict[str, list[RecentCall]]:
+    """The calls of the newest runs, by the tool's type or the function's name."""
     newest = list(Run.objects.order_by("-created_at", "-id").values_list("pk", flat=True)[:RUNS_READ])
     steps = RunStep.objects.filter(run_id__in=newest, type=StepType.TOOL_CALLS).order_by("-created_at", "-id")
-    found: dict[str, list[RecentCall]] = {type: [] for type in registry}
+    found: dict[str, list[RecentCall]] = {name: [] for name in [*registry, *functions]}
     reads = content.may_read(request)
     for step in steps.only("run_id", "created_at", "status", "step_details", "call_arguments", *ENDS)[:STEPS_READ]:
         for call in step.step_details.get("tool_calls", ()):
-            if call.get("type") in found:
-                found[call["type"]].append(recent(step, call, reads))
+            name = name_of(call)
+            if name in found:
+                found[name].append(recent(step, call, reads))
     return {type: list(islice(calls, CALLS_SHOWN)) for type, calls in found.items()}
 
 
 ENDS = ("completed_at", "failed_at", "cancelled_at", "expired_at")
 
 
+def name_of(call: dict[str, Any]) -> str:
+    return str(call["function"]["name"] if call.get("type") == "function" else call.get("type"))
+
+
+def found_by(details: dict[str, Any], reads: bool) -> str:
+    if "results" in details:
+        count = len(details["results"])
+        return f"{count} passage{'s' if count != 1 else ''}"
+    output = str(details.get("output") or "")
+    return str(masked(output[:2000]))[:200] if reads or not output else content.HIDDEN
+
+
 def recent(step: RunStep, call: dict[str, Any], reads: bool) -> RecentCall:
     end = end_of(step)
-    arguments = step.call_arguments.get(call.get("id", "")) or ""
-    results = (call.get(call["type"]) or {}).get("results")
+    details = call.get(call["type"]) or {}
+    arguments = details.get("arguments") or step.call_arguments.get(call.get("id", "")) or ""
     return RecentCall(
         when=moment(step.created_at),
         href=page_of(Run, step.run_id),
@@ -155,5 +199,5 @@ def recent(step: RunStep, call: dict[str, Any], reads: bool) -> RecentCall:
         state=badge(step.status),
         took=duration(end - step.created_at if end else None),
         asked=str(masked(arguments))[:200] if reads else content.HIDDEN,
-        found="" if results is None else f"{len(results)} passage{'s' if len(results) != 1 else ''}",
+        found=found_by(details, reads),
     )

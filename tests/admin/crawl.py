@@ -41,7 +41,7 @@ from assistants.models import (
     VectorStoreFile,
 )
 from runs.completers import vault
-from runs.models import ModelPrice, Provider, Run, RunStep, UsageRecord, Worker
+from runs.models import McpServer, ModelPrice, Provider, Run, RunStep, UsageRecord, Worker
 
 from .conftest import Talk
 
@@ -50,6 +50,7 @@ SECRETS = {
     "value": "hunter2-in-metadata",
     "in arguments": "hunter2-in-arguments",
     "of a model server": "sk-hunter2-upstream",
+    "of an MCP server": "hunter2-of-tools",
 }
 CLOSING = ("admin/logout/", "admin/login/")
 """What would end the crawl."""
@@ -75,7 +76,10 @@ def everything(talk: Talk) -> dict[type[Model], Model]:
         {"id": "call_1", "type": "function", "function": function},
         {"id": "call_2", "type": "file_search", "file_search": {"results": [passage]}},
     ]
-    RunStep.objects.filter(run=run, type="tool_calls").update(step_details={"type": "tool_calls", "tool_calls": calls})
+    RunStep.objects.filter(run=run, type="tool_calls").update(
+        step_details={"type": "tool_calls", "tool_calls": calls},
+        begun={"calls": calls, "arguments": {"call_1": arguments}},
+    )
     Run.objects.filter(pk=run.pk).update(instructions=CONTENT, made_by="user 1", request_id="req_" + "1" * 32)
     delta = {"delta": {"step_details": {"tool_calls": [{"function": {"arguments": arguments}}]}}}
     thread.events.filter(seq=2).update(data=json.dumps(delta))
@@ -93,6 +97,13 @@ def everything(talk: Talk) -> dict[type[Model], Model]:
     base_url = "http://127.0.0.1:9/v1"
     sealed = vault.seal(SECRETS["of a model server"], base_url)
     provider = Provider.objects.create(name="acme", base_url=base_url, sealed_key=sealed)
+    mcp_url = "http://127.0.0.1:9/mcp"
+    mcp_server = McpServer.objects.create(
+        name="trains",
+        base_url=mcp_url,
+        sealed_key=vault.seal(SECRETS["of an MCP server"], mcp_url),
+        tools=[{"name": "book", "description": "Books.", "parameters": {"type": "object"}, "idempotent": False}],
+    )
     entry = audit.entry(project, 2, audit.made("Made.", key), user.pk)
     entry.save()
     usage = UsageRecord.objects.create(
@@ -106,6 +117,7 @@ def everything(talk: Talk) -> dict[type[Model], Model]:
     )
     things: list[Model] = [
         project, thread, run, talk.answer, talk.assistant, file, store, key, share, user, provider, entry, usage,
+        mcp_server,
         Group.objects.create(name="Guests"),
         thread.events.get(seq=2),
         Worker.objects.create(id="worker_1", host="host", pid=1, slots=4),
@@ -118,7 +130,8 @@ def secrets_kept() -> list[str]:
     """What must be on no page, besides SECRETS: what is in the database and tells nobody anything."""
     kept = [*ApiKey.objects.values_list("digest", flat=True), *Share.objects.values_list("digest", flat=True)]
     kept += [*User.objects.exclude(password="").values_list("password", flat=True), settings.SECRET_KEY, "hunter2"]
-    return [*SECRETS.values(), *kept, *Provider.objects.values_list("sealed_key", flat=True)]
+    sealed = [kept.sealed_key for table in (Provider, McpServer) for kept in table._default_manager.all()]
+    return [*SECRETS.values(), *kept, *sealed]
 
 
 # Addresses ------------------------------------------------------------------------------------------------------------
@@ -190,6 +203,9 @@ def names_in(things: dict[type[Model], Model]) -> dict[str, Any]:
         "thread": thread,
         "runs": run,
         "provider": provider,
+        "server": "trains",
+        "tool": "trains__book",
+        "arguments": "{}",
         "model": "acme/large",
         "name": "stolen",
         "text": "stolen",

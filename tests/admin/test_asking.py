@@ -8,6 +8,7 @@ from pytest_django.fixtures import Settings
 
 from kumos_site.asgi import ASKING
 from runs.completers import catalogue
+from runs.models import McpServer
 from tests.conftest import ApiClient
 from tests.routes import ROUTES
 from tests.upstream import Upstream
@@ -29,6 +30,8 @@ def test_whatever_asks_model_servers_is_known_by_its_address(
     asking = set()
     with Upstream() as upstream:
         settings.OPENAI_BASE_URL = upstream.base_url
+        things = everything(talk)
+        McpServer.objects.update(base_url=upstream.base_url, sealed_key="")
 
         def asks(address: str) -> None:
             if upstream.calls:
@@ -37,12 +40,14 @@ def test_whatever_asks_model_servers_is_known_by_its_address(
             catalogue._lists.clear()  # or only the first would ask
 
         asks("/before/")
-        for page in pages(everything(talk), talk.run):
+        for page in pages(things, talk.run):
             answer = root.get(page.address)
             text_of(answer)  # which closes a file
             if answer.status_code == 405:
-                root.post(page.address, {"provider": "openai"})
+                root.post(page.address, {"provider": "openai", "server": "trains"})
             asks(page.address)
+        root.post("/admin/tools/try/", {"tool": "trains__book", "arguments": "{}", "project": talk.run.project_id})
+        asks("/admin/tools/try/")
         for path in of_api:
             text_of(bob.get(path))
             asks(f"/v1{path}")

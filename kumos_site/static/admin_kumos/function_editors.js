@@ -128,8 +128,14 @@ export class Functions {
     this.says = node("p", { role: "status" });
     const examples = node("select", {}, new Option("Insert an example…", ""), ...Object.keys(EXAMPLES).map((name) => new Option(name)));
     examples.setAttribute("aria-label", "Insert an example of a function");
+    const known = JSON.parse(document.getElementById("server-functions")?.dataset.functions ?? "[]"); // what the server carries out
+    if (known.length > 0) {
+      const options = known.map(({ name }, place) => new Option(name, `server ${place}`));
+      examples.append(node("optgroup", { label: "Carried out by this server" }, ...options));
+    }
     examples.addEventListener("change", () => {
-      this.add(JSON.stringify(EXAMPLES[examples.value], null, 2));
+      const place = examples.value.match(/^server (\d+)$/);
+      this.add(JSON.stringify(place ? known[place[1]] : EXAMPLES[examples.value], null, 2));
       examples.value = "";
     });
     this.tools = node("div", { className: "kumos-function-tools" });

@@ -47,10 +47,16 @@ NOT_LINKED = {
 FILLING = """
 from django.contrib.auth.models import Group, User
 from assistants.models import ApiKey, Project
-from runs.models import ModelPrice, Provider
+from assistants.clock import now
+from runs.models import McpServer, ModelPrice, Provider
 project = Project.objects.order_by("created_at").first()
 Group.objects.create(name="Some")
 Provider.objects.get_or_create(name="elsewhere", base_url="http://127.0.0.1:9/v1")
+schema = {"type": "object", "properties": {"train": {"type": "string"}}}
+tools = [{"name": "book", "description": "Books a seat.", "parameters": schema, "idempotent": False}]
+McpServer.objects.get_or_create(
+    name="trains", base_url="http://127.0.0.1:9/mcp", tools=tools, listed_at=now(), checked_at=now()
+)
 ModelPrice.objects.get_or_create(model="elsewhere/large", prompt="1", completion="2")
 """
 
