@@ -285,6 +285,11 @@ def beat(worker_id: str, runs: Sequence[Run], stopping: bool = False) -> Pulse:
     return Pulse(cancelled, [pk for pk in epochs if pk not in held], drain_asked)
 
 
+def cancelled_among(ids: Sequence[str]) -> list[str]:
+    """Those of these runs that somebody has asked to be cancelled."""
+    return list(Run.objects.filter(pk__in=ids, status=RunStatus.CANCELLING).values_list("pk", flat=True))
+
+
 def ask_to_drain(worker: Worker, asked: bool) -> bool:
     """Has a worker claim nothing more, or claim again, from its next beat on; what it has it ends. False where that is
     so already, or it is gone. A worker that is started anew has not been asked."""

@@ -69,7 +69,7 @@ class Runner:
         self._file_bell.set()
 
     def cancel(self, run_id: str) -> None:
-        """Stops the run if it is one of ours; others learn of a cancel from their own flush or beat."""
+        """Stops the run if it is one of ours; others learn of a cancel from their own flush, look or beat."""
         if executor := self.executors.get(run_id):
             executor.stop(Stop.CANCELLED)
 
@@ -88,6 +88,7 @@ class Runner:
             async with asyncio.TaskGroup() as loops:
                 loops.create_task(self._every(poll_seconds, self._claim, self._run_bell))
                 loops.create_task(self._every(poll_seconds, self._claim_files, self._file_bell))
+                loops.create_task(self._every(poll_seconds, self._notice_cancels, self._drained))
                 loops.create_task(self._every(lambda: settings.KUMOS_BEAT_SECONDS, self._beat, self._drained))
                 loops.create_task(self._every(lambda: RECLAIM_SECONDS, self._reclaim, self._drained))
                 loops.create_task(self._every(lambda: settings.KUMOS_SWEEP_SECONDS, self._sweep, self._drained))
@@ -208,6 +209,12 @@ class Runner:
     def _file_done(self, task: asyncio.Task[None]) -> None:
         self.file_tasks.pop(task, None)
         self._file_bell.set()
+
+    async def _notice_cancels(self) -> None:
+        """The net below the bells of cancels, as `_claim` is below those of work. Beats are too far apart for one."""
+        if self.executors:
+            for run_id in await self._database(queue.cancelled_among, list(self.executors)):
+                self.cancel(run_id)
 
     async def _beat(self) -> None:
         held = dict(self.executors)

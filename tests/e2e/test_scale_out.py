@@ -140,7 +140,7 @@ def test_what_starts_at_once_makes_the_tables_once(house: House, desks: list[Des
 
 
 def test_a_run_made_here_is_streamed_there_and_cancelled_by_a_third(house: House, desks: list[Desk]) -> None:
-    """It waits for its model and beats far too rarely: only the bell can tell its worker."""
+    """It waits for its model and beats far too rarely: a bell tells its worker, or a look for lost bells."""
     path = desks[0].ask("!stall")
     watcher = desks[1].watch(f"{path}/stream")
     watcher.wait_for("thread.message.delta")

@@ -94,6 +94,20 @@ def test_without_a_bell_the_beat_tells_of_a_cancel(alice: ApiClient) -> None:
     running(work)
 
 
+def test_without_a_bell_and_between_two_beats_a_look_tells_of_a_cancel(
+    alice: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.1)
+    _, run = ask(alice, "!stall")
+
+    async def work(here: Runner) -> None:
+        await until(streams(run))
+        await here.writer.run(lambda: Run.objects.filter(pk=run.pk).update(status="cancelling"))
+        await until(has(run, "cancelled"))
+
+    running(work)
+
+
 def test_the_beat_stops_what_was_lost(alice: ApiClient) -> None:
     _, run = ask(alice, "!stall")
 
