@@ -8,7 +8,7 @@ for threads, never for the loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 from channels.db import database_sync_to_async
 from django.conf import settings
+from django.db import connections
 from django.db.models import Q
 
 from assistants.clock import now
@@ -144,8 +145,16 @@ class McpFunction:
         return output
 
 
-def in_thread(work: Any) -> Any:
-    return database_sync_to_async(work, thread_sensitive=False)
+def in_thread[**P](work: Callable[P, None]) -> Callable[P, Awaitable[None]]:
+    """On a thread that may belong to a loop of one call alone (a trial in the admin): no connection stays."""
+
+    def closing(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            work(*args, **kwargs)
+        finally:
+            connections.close_all()
+
+    return database_sync_to_async(closing, thread_sensitive=False)
 
 
 # What is kept of a server ---------------------------------------------------------------------------------------------
