@@ -42,7 +42,7 @@ def resolver(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("command", [("serve",), ("serve", "--web")])
+@pytest.mark.parametrize("command", [("serve",), pytest.param(("serve", "--web"), marks=pytest.mark.slow)])
 def test_a_silent_name_server_delays_no_other_run_and_no_stream(
     tmp_path: Path, resolver: Path, command: tuple[str, ...]
 ) -> None:

@@ -108,8 +108,14 @@ def test_a_filter_is_typed_with_proposals(page: Page, api: Api) -> None:
     expect(page.get_by_text(run["id"])).to_be_visible()
 
 
-@pytest.mark.parametrize("width", [360, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (360, "light"),
+        (1280, "dark"),
+        *(pytest.param(*look, marks=pytest.mark.slow) for look in ((360, "dark"), (1280, "light"))),
+    ],
+)
 def test_lists_and_errors_fit_and_axe_finds_nothing(page: Page, api: Api, width: int, scheme: Any) -> None:
     failing(api)
     page.set_viewport_size({"width": width, "height": 800})

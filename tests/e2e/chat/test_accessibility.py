@@ -38,16 +38,30 @@ def answer() -> int:
 ```"""
 
 
-def examine(page: Page) -> None:
-    """The page as it is now, in both themes and both widths."""
-    found = []
-    for theme, (width, height) in product(("light", "dark"), SCREENS):
-        page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
-        page.set_viewport_size({"width": width, "height": height})
-        for violation in Axe().run(page).response["violations"]:
-            nodes = [f"{node['target']}: {node['failureSummary']}" for node in violation["nodes"]]
-            found.append(f"{theme} {width}: {violation['id']}: {'; '.join(nodes)}")
-    assert not found, "\n".join(found)
+Examine = Callable[[Page], None]
+LOOKS = [*product(("light", "dark"), SCREENS)]
+
+
+@pytest.fixture(
+    params=[
+        pytest.param([LOOKS[0], LOOKS[-1]], id="two-looks"),
+        pytest.param(LOOKS, id="all-looks", marks=pytest.mark.slow),
+    ]
+)
+def examine(request: pytest.FixtureRequest) -> Examine:
+    """Has axe look at the page as it is now: light on a phone and dark on a wide screen, or each on both."""
+
+    def examine(page: Page) -> None:
+        found = []
+        for theme, (width, height) in request.param:
+            page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+            page.set_viewport_size({"width": width, "height": height})
+            for violation in Axe().run(page).response["violations"]:
+                nodes = [f"{node['target']}: {node['failureSummary']}" for node in violation["nodes"]]
+                found.append(f"{theme} {width}: {violation['id']}: {'; '.join(nodes)}")
+        assert not found, "\n".join(found)
+
+    return examine
 
 
 def started(page: Page, api: Api, assistant: str) -> None:
@@ -84,6 +98,7 @@ def inspected(page: Page, api: Api, assistant: str) -> None:
     open_thread(page, thread)
     page.get_by_role("button", name="Event inspector").click()
     panel = page.get_by_role("complementary", name="Event inspector")
+    expect(panel.get_by_role("option").first).to_be_visible()
     panel.get_by_role("listbox", name="Events").press("End")
     panel.get_by_role("listbox", name="Events").press("Enter")
     expect(panel.get_by_role("region", name="Data")).to_be_visible()
@@ -108,21 +123,21 @@ def waiting(page: Page, api: Api, assistant: str) -> None:
 
 @pytest.mark.parametrize("state", [started, missing, answered, failed, inspected, waiting])
 def test_axe_finds_nothing(
-    page: Page, api: Api, searcher: str, excused: list[str], state: Callable[[Page, Api, str], None]
+    page: Page, api: Api, searcher: str, excused: list[str], state: Callable[[Page, Api, str], None], examine: Examine
 ) -> None:
     excused.append("404")
     state(page, api, searcher)
     examine(page)
 
 
-def test_axe_finds_nothing_where_one_logs_in(browser: Browser, server: KumosProcess) -> None:
+def test_axe_finds_nothing_where_one_logs_in(browser: Browser, server: KumosProcess, examine: Examine) -> None:
     page = browser.new_page(base_url=server.url)
     page.goto("/login/nobody/nothing/")
     examine(page)
     page.close()
 
 
-def test_axe_finds_nothing_in_what_opens_over_the_page(page: Page, api: Api, plain: str) -> None:
+def test_axe_finds_nothing_in_what_opens_over_the_page(page: Page, api: Api, plain: str, examine: Examine) -> None:
     thread = api.post("/threads", {"metadata": {"title": "Walrus watch"}})["id"]
     api.recorded(thread, api.ask(thread, plain, "!fast !echo Tusks."))
     open_thread(page, thread)
@@ -158,7 +173,9 @@ def test_axe_finds_nothing_in_what_opens_over_the_page(page: Page, api: Api, pla
     examine(page)
 
 
-def test_axe_finds_nothing_on_a_shared_page(page: Page, api: Api, searcher: str, excused: list[str]) -> None:
+def test_axe_finds_nothing_on_a_shared_page(
+    page: Page, api: Api, searcher: str, excused: list[str], examine: Examine
+) -> None:
     excused += ["401", "net::ERR_"]  # a link that is revoked cuts its readers off
     thread = api.post("/threads", {"metadata": {"title": "All there is"}})["id"]
     api.recorded(thread, api.ask(thread, searcher, f"!fast {QUESTION}"))
