@@ -217,7 +217,15 @@ class Conversation:
     # What a worker does -------------------------------------------------------------------------------------------
 
     async def claim(self, worker: str = "worker_test") -> asyncio.Task[None]:
-        run = await self.writer.run(lambda: queue.claim_one(Run.objects.get(pk=self.run_id), worker))
+        """Nobody's run, or that of a worker who is dead: what it had begun to write holds the lease once more, perhaps
+        at the last moment, so the lease runs out here."""
+
+        def claimed() -> Run | None:
+            held = Run.objects.filter(pk=self.run_id, lease_until__isnull=False)
+            held.update(lease_until=now() - timedelta(seconds=1))
+            return queue.claim_one(Run.objects.get(pk=self.run_id), worker)
+
+        run = await self.writer.run(claimed)
         assert run is not None
         self.executor = Executor(run, self.writer)
         return asyncio.create_task(self.executor.execute())
