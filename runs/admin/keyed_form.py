@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
+from assistants.admin.lists import BoundedAdmin
 from runs.completers import providers, vault
 
 if TYPE_CHECKING:
@@ -131,3 +132,15 @@ class KeyedForm(StockForm):
         elif data.get("forget_key") or data.get("key_variable"):
             self.instance.sealed_key = ""
         return super().save(commit)
+
+
+class KeyedAdmin(BoundedAdmin):
+    """The admin of a model with such a form."""
+
+    def may_write(self, request: HttpRequest, obj: Any) -> bool:
+        return self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)  # a class made for this request
+        form.request = request
+        return form

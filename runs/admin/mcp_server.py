@@ -20,12 +20,11 @@ from django.utils.html import format_html
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from assistants.admin.lists import BoundedAdmin
 from assistants.admin.markup import ago, json_block, page_of
 from runs.models import McpServer
 from runs.tools import mcp
 
-from .keyed_form import KeyedForm
+from .keyed_form import KeyedAdmin, KeyedForm
 
 OF_HTTP = {"host", "accept", "accept-encoding", "content-type", "content-length", "connection", "transfer-encoding"}
 """Headers that the client sets itself."""
@@ -64,7 +63,7 @@ class McpServerForm(KeyedForm):
 
 
 @admin.register(McpServer)
-class McpServerAdmin(BoundedAdmin):
+class McpServerAdmin(KeyedAdmin):
     form = McpServerForm
     empty_hint = (
         "Enter one with its address and key. Its tools are functions that assistants may have, and this server calls"
@@ -90,14 +89,6 @@ class McpServerAdmin(BoundedAdmin):
         if not self.may_write(request, obj):
             return ("name", "whose", "base_url", "key", "enabled", "light", "created_at")
         return () if obj is None else ("name", "light")
-
-    def may_write(self, request: HttpRequest, obj: McpServer | None) -> bool:
-        return self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form: Any = super().get_form(request, obj, change=change, **kwargs)  # a class made for this request
-        form.request = request
-        return form
 
     @admin.display(description="Tools named")
     def called(self, server: McpServer) -> str:

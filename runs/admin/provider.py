@@ -23,7 +23,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from assistants.admin.lists import BoundedAdmin, capped_count, spoken
+from assistants.admin.lists import capped_count, spoken
 from assistants.admin.markup import badge, list_of, page_of
 from assistants.models import Assistant, Project
 from runs import prices
@@ -32,6 +32,7 @@ from runs.completers.providers import Server
 from runs.completers.trial import try_out
 from runs.models import Provider
 
+from .keyed_form import KeyedAdmin
 from .provider_form import ProviderForm
 
 USERS_NAMED = 5
@@ -121,7 +122,7 @@ def where(model: str) -> str:
 
 
 @admin.register(Provider)
-class ProviderAdmin(BoundedAdmin):
+class ProviderAdmin(KeyedAdmin):
     form = ProviderForm
     empty_hint = (
         "Enter one with its base URL and key: its models are then called “NAME/model”, and no restart is needed."
@@ -146,14 +147,6 @@ class ProviderAdmin(BoundedAdmin):
         if not self.may_write(request, obj):
             return ("name", "base_url", "key", "enabled", "used", "created_at")
         return () if obj is None else ("name", "used")
-
-    def may_write(self, request: HttpRequest, obj: Provider | None) -> bool:
-        return self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form: Any = super().get_form(request, obj, change=change, **kwargs)  # a class made for this request
-        form.request = request
-        return form
 
     @admin.display(description="Models named")
     def models_named(self, provider: Provider) -> str:
