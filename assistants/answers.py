@@ -11,6 +11,9 @@ from rest_framework.response import Response
 POLL_HEADERS = {"openai-poll-after-ms": "200"}
 """On objects that clients ask for until they are done: without it the SDKs' helpers wait a second each time (7)."""
 
+CURSORS = "Kumos-Cursors"
+"""`thread_abc=12`: behind which event of its log a thread was read, or its stream begins (docs/extensions.md)."""
+
 
 class Answer[Body](Response):
     """200 with a JSON body of the type `Body`. Views name it as what they return."""

@@ -15,10 +15,10 @@ from django.db.models import Model, Q, QuerySet
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-from assistants.answers import Answer, Listed, Page
+from assistants.answers import CURSORS, Answer, Listed, Page
 from assistants.authentication import project_of
 from assistants.clock import now
-from assistants.models import Departed
+from assistants.models import Departed, Thread
 from assistants.serializers.refusals import at, check_length, out_of_range, refusal, unsupported_value
 
 LIMIT_DEFAULT = 20
@@ -149,7 +149,14 @@ def paginate[M: Model, Item: Listed](
     key: str = "pk",
     default: int = LIMIT_DEFAULT,
     maximum: int = LIMIT_MAX,
+    thread: Thread | None = None,
 ) -> Answer[Page[Item]]:
-    """The list answer for `queryset`; the parameters are those of `page`."""
+    """The list answer for `queryset`; the parameters are those of `page`.
+
+    `thread`, whose row was read before the list, makes the answer say behind which event of it the list stands.
+    """
     objects, has_more = page(queryset, request, scope=scope, key=key, default=default, maximum=maximum)
-    return envelope([serialize(item) for item in objects], has_more)
+    answer = envelope([serialize(item) for item in objects], has_more)
+    if thread is not None:
+        answer[CURSORS] = f"{thread.pk}={thread.last_seq}"
+    return answer

@@ -165,7 +165,7 @@ class RunViewSet(ResourceViewSet):
         thread = find_thread(self.project, thread_id)
         if thread.active_run_id and (active := Run.objects.filter(pk=thread.active_run_id).first()):
             transitions.expire_overdue(active)
-        return paginate(runs_of(thread, share_of(request)), request, run_object)
+        return paginate(runs_of(thread, share_of(request)), request, run_object, thread=thread)
 
     @takes(RunInput, query=INCLUDE)
     def create(self, request: Request, thread_id: str) -> Answer[RunObject] | EventStream:

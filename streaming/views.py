@@ -11,6 +11,7 @@ from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse
 from rest_framework.exceptions import MethodNotAllowed
 
+from assistants.answers import CURSORS
 from assistants.authentication import Principal, authenticate
 from assistants.conversation import find_thread
 from assistants.errors import error_response, not_found
@@ -25,8 +26,6 @@ from streaming.cursors import Cursors
 DATED = {"include_created_at": Boolean(required=False)}
 QUERY = {cursors.PARAM: Integer(min=0, max=None, required=False), **DATED}
 SEVERAL = {cursors.PARAM: Cursors(required=False), cursors.STATUS_PARAM: Cursors(required=False), **DATED}
-STARTS = "Kumos-Cursors"
-"""On the stream of several threads: after which event each of them begins."""
 
 
 def reader_of(request: HttpRequest) -> Principal:
@@ -90,7 +89,7 @@ def open_several(request: HttpRequest) -> sse.EventStream:
         starts[thread.id], has_all = thread_cursor(thread, one.of(thread))
         whole = whole and (has_all or one.only_statuses)
     statuses = {one.thread_id for one in named if one.only_statuses}
-    said = {STARTS: ", ".join(f"{id}={cursor}" for id, cursor in starts.items())}
+    said = {CURSORS: ", ".join(f"{id}={cursor}" for id, cursor in starts.items())}
     frames = sse.several_frames(starts, statuses, dated=cursors.is_dated(request))
     return sse.EventStream(frames, seats.take(reader), whole=whole, extra=said)
 

@@ -40,7 +40,7 @@ class MessageViewSet(ResourceViewSet):
         shown = messages.filter(superseded=False)
         if run_id := request.query_params.get("run_id"):
             shown = shown.filter(run_id=run_id)
-        return paginate(shown, request, message_object, scope=messages)
+        return paginate(shown, request, message_object, scope=messages, thread=thread)
 
     @takes(MessageInput)
     def create(self, request: Request, thread_id: str) -> Answer[MessageObject]:

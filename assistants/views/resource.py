@@ -24,6 +24,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from assistants import idempotency, shared
+from assistants.answers import CURSORS
 from assistants.authentication import authenticate, project_of, share_of
 from assistants.faults import is_undone
 from assistants.models import Project
@@ -103,6 +104,7 @@ class ResourceViewSet(ViewSet):
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         if isinstance(response, Response) and response.status_code == 200 and (share := share_of(request)):
             response.data = shared.answer(response.data, share)
+            response.headers.pop(CURSORS, None)  # how far the log has grown is hidden by a frozen share
         return super().finalize_response(request, response, *args, **kwargs)
 
     def act(self, action: Callable[..., HttpResponseBase], request: Request, **ids: str) -> HttpResponseBase:

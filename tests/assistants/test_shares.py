@@ -439,6 +439,9 @@ def test_a_frozen_share_shows_what_was_there(frozen: tuple[World, Viewer]) -> No
     live = share_of(world.client, world.ids["thread"])[1]
     assert listed(viewer, f"{thread}/messages") == [world.ids["message"]]
     assert listed(viewer, f"{thread}/runs") == [world.ids["run"]]
+    for path in ("/messages", "/runs"):
+        assert "Kumos-Cursors" in world.client.get(f"{thread}{path}").headers
+        assert "Kumos-Cursors" not in viewer.get(f"{thread}{path}").headers, "it tells how much came later"
     later = {path: set(listed(live, f"{thread}{path}")) for path in ("/messages", "/runs")}
     for path, ids in later.items():
         for id in ids - {world.ids["message"], world.ids["run"]}:

@@ -8,10 +8,11 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import transaction
+from django.db import connection, transaction
 from pytest_django.fixtures import Settings
 
 from assistants.models import Project, Thread
@@ -331,6 +332,26 @@ def test_the_last_id_of_a_browser_goes_before_the_cursor_of_its_thread(alice: Ap
     assert asked(f"{second}:3") == (200, f"{second}=3, {first}=1")
     for bad in ("4", "thread_x:4", f"{first}:", f"{first}:x", f"{first}:6"):
         assert asked(bad) == (400, "Last-Event-ID")
+
+
+@pytest.mark.parametrize(("kind", "table"), [("messages", "assistants_message"), ("runs", "runs_run")])
+def test_p7_who_follows_from_where_a_list_was_read_misses_nothing(alice: ApiClient, kind: str, table: str) -> None:
+    """Something happens in the thread just after its list was read."""
+    thread = alice.make("/threads", {})["id"]
+    advance(thread, 3)
+    interruptions = []
+
+    def interrupted(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        result = execute(sql, *rest)
+        if sql.startswith("SELECT") and f'FROM "{table}"' in sql:
+            interruptions.append(sql)
+            advance(thread, 4)
+        return result
+
+    with connection.execute_wrapper(interrupted):
+        answer = alice.get(f"/threads/{thread}/{kind}")
+    assert len(interruptions) == 1
+    assert answer.headers["Kumos-Cursors"] == f"{thread}=3"
 
 
 def test_many_threads_are_polled_in_several_queries(threads: list[Thread], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 // Calls of the public /v1 API as the person logged in, or with the token that the page was given (shared.js). An answer
 // that is not 2xx becomes a Failure that can be shown.
 
+import { cursorsOf } from "./stream.js";
+
 export const CONTENT = "include[]=" + encodeURIComponent("step_details.tool_calls[*].file_search.results[*].content");
 
 export class Failure extends Error {
@@ -40,10 +42,13 @@ export async function failureOf(response) {
   return new Failure(message, { status: response.status, requestId, code: body?.error?.code });
 }
 
-const requests = new WeakMap(); // answer → id of its request
+const responses = new WeakMap(); // answer → the Response that brought it
 
 /** The id of the request that was answered so. */
-export const requestOf = (answer) => requests.get(answer) ?? "";
+export const requestOf = (answer) => responses.get(answer)?.headers.get("x-request-id") ?? "";
+
+/** Up to which event of the thread a list was read, at least. */
+export const cursorOf = (list, thread) => cursorsOf(responses.get(list)).get(thread) ?? 0;
 
 async function call(method, path, body, { key, signal } = {}) {
   let response;
@@ -64,11 +69,25 @@ async function call(method, path, body, { key, signal } = {}) {
   }
   if (!response.ok) throw await failureOf(response);
   const answer = await response.json();
-  requests.set(answer, response.headers.get("x-request-id") ?? "");
+  responses.set(answer, response);
   return answer;
 }
 
-export const get = (path, { signal } = {}) => call("GET", path, undefined, { signal });
+const ahead = new Map(); // path → the answer to come
+
+/** Ask now for what a `get` will want in a moment. */
+export function askAhead(path) {
+  const answer = call("GET", path);
+  answer.catch(() => {}); // whoever gets it is told
+  ahead.set(path, answer);
+}
+
+export function get(path, { signal } = {}) {
+  const answer = ahead.get(path) ?? call("GET", path, undefined, { signal });
+  ahead.delete(path);
+  return answer;
+}
+
 /** With the same `key` the same request is done once, however often it is sent. */
 export const post = (path, body = {}, { key } = {}) => call("POST", path, body, { key });
 export const remove = (path) => call("DELETE", path);

@@ -4,7 +4,7 @@
 // Who follows a thread has a cursor of their own: the request begins at the lowest of a thread, and everybody drops what
 // they have. When what is wanted changes, a new request is opened, and the old one is closed once the new one stands.
 
-import { FrameParser, SILENCE_MS, WAIT_MS, readAll } from "./stream.js";
+import { FrameParser, SILENCE_MS, WAIT_MS, cursorsOf, readAll } from "./stream.js";
 import { TERMINAL } from "./thread.js";
 
 export const THREADS_MAX = 64; // in one request (docs/extensions.md)
@@ -20,6 +20,7 @@ class Reader {
   constructor(thread, after, { marks = false, deliver, tell, end }) {
     Object.assign(this, { thread, after, marks, deliver, tell, end });
     this.begun = after !== null; // whether it goes on behind something it knows
+    this.active = this.begun ? undefined : false; // whether a run is: a stream without a cursor begins with that
     this.state = "new"; // then "open" or "broken", as it was told; "behind" is one that waits without being told
     this.batch = [];
   }
@@ -28,6 +29,8 @@ class Reader {
     if (seq <= this.after) return;
     this.after = seq;
     this.batch.push(frame);
+    const status = /^thread\.run\.(\w+)$/.exec(frame.event);
+    if (status) this.active = !TERMINAL.has(status[1]);
   }
 
   flush() {
@@ -52,6 +55,7 @@ export class Exchange {
     this.marked = new Map(); // thread → the Reader of its marks, which knows whether a run is active
     this.failures = 0;
     this.heldUntil = 0;
+    this.pressing = false;
     this.current = null; // the request that stands, and the one that is being made
     this.opening = null;
     this.tickedAt = Date.now();
@@ -136,19 +140,13 @@ export class Exchange {
     for (const thread of wanted) if (!this.marked.has(thread)) this.addMark(thread);
     const known = threads.map((thread) => this.marked.get(thread)).filter((reader) => reader.state === "open");
     if (known.length) tab.port.postMessage({ marks: known.map((reader) => [reader.thread, reader.active]) });
-    this.changed();
+    this.changed({ canWait: true }); // a page wants them soon after its thread
   }
 
   addMark(thread) {
     const reader = new Reader(thread, null, {
       marks: true,
-      deliver: (frames) => {
-        for (const { event } of frames) {
-          if (event.startsWith("thread.run.") && !event.startsWith("thread.run.step."))
-            reader.active = !TERMINAL.has(event.slice("thread.run.".length));
-        }
-        this.showMark(reader);
-      },
+      deliver: () => this.showMark(reader),
       tell: () => {},
       end: () => {
         this.marked.delete(thread);
@@ -156,7 +154,9 @@ export class Exchange {
         this.showMark(reader);
       },
     });
-    reader.active = false;
+    // Whoever shows the thread may know already, and goes on from there.
+    const known = [...this.readers].find((one) => one.thread === thread && one.state === "open" && one.active !== undefined);
+    if (known) Object.assign(reader, { after: known.after, active: known.active, begun: true, state: "open" });
     this.marked.set(thread, reader);
     this.readers.add(reader);
   }
@@ -185,10 +185,16 @@ export class Exchange {
     return wanted;
   }
 
-  changed() {
+  /** Something else is wanted. What `canWait` does not take the place of a request that is just being made. */
+  changed({ canWait = false } = {}) {
+    this.pressing ||= !canWait;
     this.settling ??= setTimeout(() => {
+      const { pressing } = this;
       this.settling = undefined;
-      if (!this.waiting) this.renew(); // else it is tried again soon anyway
+      this.pressing = false;
+      if (this.waiting) return; // it is tried again soon anyway
+      if (this.opening && !pressing) this.opening.outdated = true;
+      else this.renew();
     }, SETTLE_MS);
   }
 
@@ -223,7 +229,7 @@ export class Exchange {
       this.waiting = setTimeout(() => this.renew(), held);
       return;
     }
-    const request = new AbortController();
+    const request = Object.assign(new AbortController(), { outdated: false });
     this.opening = request;
     const late = setTimeout(() => request.abort(), SILENCE_MS);
     let response;
@@ -243,11 +249,7 @@ export class Exchange {
   stands(request, response) {
     this.current?.abort();
     this.current = request;
-    const starts = new Map();
-    for (const start of (response.headers.get("Kumos-Cursors") ?? "").split(", ")) {
-      const [thread, cursor] = start.split("=");
-      starts.set(thread, Number(cursor));
-    }
+    const starts = cursorsOf(response);
     for (const reader of this.readers) {
       const start = starts.get(reader.thread);
       if (start === undefined) continue;
@@ -262,7 +264,7 @@ export class Exchange {
       if (reader.marks) this.showMark(reader);
     }
     // A newcomer begins at the active run; who was cut off before that still lacks what came in between.
-    if ([...this.readers].some((reader) => reader.state === "behind")) this.changed();
+    if (request.outdated || [...this.readers].some((reader) => reader.state === "behind")) this.changed();
     this.read(request, response);
   }
 

@@ -7,13 +7,17 @@ import { whileHidden } from "./stream.js";
 const VERSION = 1; // of the messages: tabs that speak another version have a worker of their own
 
 export class Line {
-  constructor() {
+  /** `expected`: the thread that somebody will `follow` in a moment, without a cursor; it is asked for now. */
+  constructor(expected = "") {
     this.keys = 0;
     this.follows = new Map(); // key → what is followed, with its own cursor
     this.marks = [];
     this.onMarks = () => {};
     this.away = false;
+    this.heard = false; // whether anybody listens; until then the port keeps what comes
+    this.expected = null;
     this.join();
+    if (expected) this.expect(expected);
     window.addEventListener("online", () => this.say({ do: "check" }));
     window.addEventListener("offline", () => this.say({ do: "check" }));
     window.addEventListener("pagehide", () => this.leave());
@@ -24,26 +28,43 @@ export class Line {
    * Follow a thread until it ends, or `close()` is called.
    *
    * after             the cursor to go on behind; null: from the first event of the active run, or from now
-   * onOpen(resumed)   the connection stands; `resumed` says whether it goes on behind a known event
-   * onFrame(frame)    each event `{ id, event, data, at }` in order; after a break nothing is missing and nothing repeats
+   * onOpen(resumed, after)  the connection stands, behind the event `after`; `resumed`: it goes on behind a known one
+   * onFrames(frames)  events `{ id, event, data, at }` in order, as many as there are; after a break nothing is missing
+   *                   and nothing repeats
    * onBreak()         the connection broke and is being made again
    * onEnd(response)   over: the refusing Response, or null where the thread was deleted
    */
   follow(thread, { after = null, ...handlers }) {
-    const key = (this.keys += 1);
-    const follow = { key, thread, after, ...handlers };
-    this.follows.set(key, follow);
-    this.ask(follow);
+    const { expected } = this;
+    this.expected = null;
+    const isExpected = expected?.thread === thread && after === null;
+    if (expected && !isExpected) this.leaveOut(expected.key);
+    const { key } = isExpected ? Object.assign(expected, handlers) : this.begin({ thread, after, ...handlers });
+    this.listen();
     return {
-      close: () => {
-        if (this.follows.delete(key)) this.say({ do: "leave", key });
-      },
+      close: () => this.leaveOut(key),
     };
+  }
+
+  expect(thread) {
+    this.expected = this.begin({ thread, after: null });
+  }
+
+  begin(what) {
+    const follow = { key: (this.keys += 1), ...what };
+    this.follows.set(follow.key, follow);
+    this.ask(follow);
+    return follow;
+  }
+
+  leaveOut(key) {
+    if (this.follows.delete(key)) this.say({ do: "leave", key });
   }
 
   /** `onChange(thread, active)` for each of these threads (the newest first) now, and whenever a run begins or ends. */
   watchActivity(threads, onChange) {
     this.onMarks = onChange;
+    this.listen();
     if (threads.length === this.marks.length && threads.every((thread, at) => thread === this.marks[at])) return;
     this.marks = [...threads];
     this.say({ do: "mark", threads: this.marks });
@@ -89,8 +110,14 @@ export class Line {
 
   use(port) {
     this.port = port;
-    port.onmessage = ({ data }) => port === this.port && this.hear(data);
+    port.addEventListener("message", ({ data }) => port === this.port && this.hear(data));
     port.addEventListener("close", () => port === this.port && this.rejoin()); // the worker crashed, where browsers tell
+    if (this.heard) port.start();
+  }
+
+  listen() {
+    this.heard = true;
+    this.port.start();
   }
 
   rejoin() {
@@ -136,13 +163,10 @@ export class Line {
     if (!follow) return; // closed meanwhile
     if (message.open) {
       follow.after ??= message.after;
-      follow.onOpen(message.resumed);
+      follow.onOpen(message.resumed, message.after);
     } else if (message.frames) {
-      for (const frame of message.frames) {
-        if (!this.follows.has(follow.key)) return;
-        follow.after = Number(frame.id);
-        follow.onFrame(frame);
-      }
+      follow.after = Number(message.frames.at(-1).id);
+      follow.onFrames(message.frames);
     } else if (message.broken) {
       follow.onBreak();
     } else if (message.end !== undefined) {

@@ -9,6 +9,7 @@ import { Announcer } from "./announcer.js";
 import { Attachments } from "./attachments.js";
 import { Branches } from "./branches.js";
 import { Composer } from "./composer.js";
+import { line, threadAt } from "./dawn.js";
 import { Delivery } from "./delivery.js";
 import { Drawer } from "./drawer.js";
 import { Dropping } from "./dropping.js";
@@ -16,7 +17,6 @@ import { LIMITS, describe, harmless } from "./files.js";
 import { Glance } from "./glance.js";
 import { Head } from "./head.js";
 import { Inspection } from "./inspection.js";
-import { Line } from "./line.js";
 import { setText } from "./nodes.js";
 import { Passages } from "./passages.js";
 import { Past } from "./past.js";
@@ -39,7 +39,7 @@ class Chat {
   constructor() {
     this.model = null;
     this.alert = new Alert($("problem"));
-    this.line = new Line();
+    this.line = line;
     this.stream = null;
     this.timing = new Timing();
     this.branches = new Branches(this);
@@ -112,7 +112,7 @@ class Chat {
   // Which thread --------------------------------------------------------------------------------------------------
 
   threadInAddress() {
-    return decodeURIComponent(location.pathname.slice(HOME.length));
+    return threadAt(location);
   }
 
   open(threadId, fresh = false) {
@@ -156,25 +156,27 @@ class Chat {
     this.composer.area.focus();
   }
 
-  /** Follow the thread's stream. What went before it is loaded once the stream stands, so that nothing falls between. */
+  /** Follow the thread's stream, and ask meanwhile for what went before it. */
   watch(model, fresh) {
+    const { past } = this;
+    const asked = fresh ? null : past.begin().catch(() => {}); // then it is asked for again, or the stream is refused, too
     this.stream = this.line.follow(model.id, {
       after: fresh ? 0 : null,
-      onOpen: (resumed) => {
+      onOpen: (resumed, after) => {
         if (model !== this.model) return;
         document.body.dataset.following = model.id;
         model.stood = true;
         this.setBanner("");
         this.inspector.back();
         this.timing.opened(resumed);
-        if (!resumed && !fresh) this.attempt(() => this.load(model));
+        if (!resumed && !fresh) this.attempt(() => this.load(model, asked, after));
       },
-      onFrame: (frame) => {
-        if (model !== this.model || !model.apply(frame)) return;
-        this.inspector.take(frame);
-        this.timing.saw(frame, model);
-        if (frame.event === "thread.run.created") this.past.newest().catch(() => {});
-        this.changed();
+      onFrames: (frames) => {
+        if (model !== this.model) return;
+        const news = frames.filter((frame) => this.fold(frame, model));
+        const asked = news.findLast((frame) => frame.event === "thread.run.created");
+        if (asked && Number(asked.id) > past.cursor) past.newest().catch(() => {}); // the question that it answers
+        if (news.length) this.changed();
       },
       onBreak: () => {
         if (model !== this.model) return;
@@ -184,6 +186,14 @@ class Chat {
       },
       onEnd: (response) => model === this.model && this.streamEnded(model, response),
     });
+  }
+
+  /** False where the frame was known already. What it means for the page as a whole is `changed`. */
+  fold(frame, model) {
+    if (!this.timing.apply(frame, model)) return false;
+    this.inspector.take(frame);
+    if (this.loaded && frame.event !== "thread.message.delta") this.announcer.announce(model); // each boundary has its words
+    return true;
   }
 
   async streamEnded(model, response) {
@@ -201,9 +211,11 @@ class Chat {
     }
   }
 
-  async load(model) {
+  /** What was asked for at once, where it reaches up to the event behind which the stream begins: nothing falls between. */
+  async load(model, asked, after) {
     const { past } = this;
-    await past.begin();
+    await asked;
+    if (past.cursor < after) await past.begin();
     if (model === this.model) this.loaded = true;
     this.changed();
     this.branches.load(model).catch(() => {});

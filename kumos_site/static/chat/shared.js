@@ -31,7 +31,7 @@ function moment(seconds) {
 }
 
 /** A share may read single runs of another thread, of which this one has copies, and lists none. */
-async function runsOf(thread, wanted) {
+async function copiedRuns(thread, wanted) {
   const found = await Promise.all([...wanted].map((run) => get(`/threads/${thread}/runs/${run}`).catch(() => null)));
   return found.filter(Boolean);
 }
@@ -72,7 +72,7 @@ class Shared {
       onChange: () => this.changed(),
       isWanted: () => !this.over,
       mayHaveSteps: () => true, // which tools a run might have used is not shown to a share
-      runsOf,
+      copiedRuns,
     });
     this.passages.forget();
     this.transcript.show(this.model);
@@ -107,10 +107,10 @@ class Shared {
         this.setBanner("");
         if (!resumed) this.attempt(() => this.load());
       },
-      onFrame: (frame) => {
-        if (!model.apply(frame)) return;
-        if (frame.event === "thread.run.created") this.past.newest().catch(() => {});
-        this.changed();
+      onFrames: (frames) => {
+        const news = frames.filter((frame) => model.apply(frame));
+        if (news.some((frame) => frame.event === "thread.run.created")) this.past.newest().catch(() => {});
+        if (news.length) this.changed();
       },
       onBreak: () => this.setBanner("Connection lost. Reconnecting…"),
       onEnd: (response) => this.streamEnded(response),

@@ -56,6 +56,12 @@ export class FrameParser {
   }
 }
 
+/** Behind which event of its log each thread of a response was read, or begins: id → number. */
+export function cursorsOf(response) {
+  const pairs = (response.headers.get("Kumos-Cursors") ?? "").split(", ").filter(Boolean);
+  return new Map(pairs.map((pair) => pair.split("=")).map(([thread, cursor]) => [thread, Number(cursor)]));
+}
+
 /** Hand on the pieces of a response until it ends; throws where it is cut, or says nothing for too long. */
 export async function readAll(response, request, onPiece) {
   const reader = response.body.getReader();
@@ -77,12 +83,13 @@ export async function readAll(response, request, onPiece) {
  * Follow `url` until `done`, `close()` or an answer that no retry can cure.
  *
  * onOpen(resumed)   the connection stands; `resumed` says whether it went on behind a known event
- * onFrame(frame)    each frame but `done` and `error`, in order; after a break nothing is missing and nothing repeats
+ * onFrames(frames)  all but `done` and `error`, in order, as many as there are; after a break nothing is missing and
+ *                   nothing repeats
  * onBreak()         the connection broke and is being made again
  * onEnd(response)   over: the refusing Response, or null after `done`
  * request           what fetch is given besides: `identity()` of api.js, where a token speaks instead of the cookie
  */
-export function follow(url, { onOpen, onFrame, onBreak, onEnd, request: given = {} }) {
+export function follow(url, { onOpen, onFrames, onBreak, onEnd, request: given = {} }) {
   let lastId = "";
   let closed = false;
   let paused = false;
@@ -104,15 +111,18 @@ export function follow(url, { onOpen, onFrame, onBreak, onEnd, request: given = 
     }
     onOpen(lastId !== "");
     let done = false;
+    let frames = [];
     const parser = new FrameParser((frame) => {
       if (frame.event === "done") done = true;
-      else if (frame.event !== "error" && !closed) onFrame(frame);
+      else if (frame.event !== "error") frames.push(frame);
       if (frame.id) lastId = frame.id;
     });
     try {
       await readAll(response, request, (piece) => {
         breaks = 0;
         parser.push(piece);
+        if (frames.length && !closed) onFrames(frames);
+        frames = [];
         if (done) request.abort();
       });
     } catch (failure) {

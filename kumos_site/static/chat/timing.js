@@ -29,7 +29,13 @@ export class Timing {
     for (const [run, times] of this.seen) if (!times.ended) this.seen.delete(run);
   }
 
-  /** A frame was folded into `model`. */
+  /** Fold a frame into `model`. False where it was known already. */
+  apply(frame, model) {
+    if (!model.apply(frame)) return false;
+    this.saw(frame, model);
+    return true;
+  }
+
   saw({ event, data }, model) {
     const now = performance.now();
     if (event === "thread.message.delta") {

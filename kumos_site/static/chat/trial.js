@@ -191,11 +191,11 @@ class Trial {
         this.timing.opened(resumed);
         if (!resumed) this.attempt(() => this.load(model));
       },
-      onFrame: (frame) => {
-        if (!isOpen() || !model.apply(frame)) return;
-        this.timing.saw(frame, model);
-        if (frame.event === "thread.run.created") this.past.newest().catch(() => {});
-        this.changed();
+      onFrames: (frames) => {
+        if (!isOpen()) return;
+        const news = frames.filter((frame) => this.timing.apply(frame, model));
+        if (news.some((frame) => frame.event === "thread.run.created")) this.past.newest().catch(() => {});
+        if (news.length) this.changed();
       },
       onBreak: () => {
         if (!isOpen()) return;
