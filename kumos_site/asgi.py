@@ -115,6 +115,12 @@ class PageHandler(ASGIHandler):
 
     request_class = Utf8Request
 
+    def load_middleware(self, is_async: bool = False) -> None:
+        """The middleware as plain functions, one inside the other, on the thread of the request. As coroutines each of
+        Django's own would go to that thread twice, and back, which is most of what an answer costs."""
+        super().load_middleware(is_async=False)  # type: ignore[misc]
+        self._middleware_chain: Any = sync_to_async(self._middleware_chain)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = scope.get("extensions", {}).get(BODY)
         is_large = body is not None and not isinstance(body, BytesIO)  # intake.MEMORY_BYTES
