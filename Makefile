@@ -25,9 +25,11 @@ test-environment:
 	@bin/system-packages
 
 # On SQLite or on PostgreSQL with Redis (tests/lanes.py). Every worker waits for a disk or a server a good part of its
-# time: one more of them than there are cores, up to eight. None of these tests takes the power away, so nobody waits for
+# time: one more of them than there are cores, up to eight; two more where what is tested waits by itself. None of these tests takes the power away, so nobody waits for
 # the disk, where the system has eatmydata; those of chaos do.
-pytest_on = $$(command -v eatmydata) $(python) -m pytest --numprocesses=$$(($$(nproc) < 8 ? $$(nproc) + 1 : 8)) --dist=worksteal --database
+spare = 1
+e2e e2e-postgres contract: spare = 2
+pytest_on = $$(command -v eatmydata) $(python) -m pytest --numprocesses=$$(($$(nproc) < 8 ? $$(nproc) + $(spare) : 8)) --dist=worksteal --database
 
 lint: test-environment ## style, types and migrations only
 	$(python) -m ruff check

@@ -41,6 +41,7 @@ class Chat {
     this.alert = new Alert($("problem"));
     this.line = line;
     this.stream = null;
+    this.asked = null;
     this.timing = new Timing();
     this.branches = new Branches(this);
     this.delivery = new Delivery(this);
@@ -101,6 +102,7 @@ class Chat {
   async start() {
     this.show(this.threadInAddress());
     if (matchMedia("(pointer: fine)").matches) this.composer.area.focus(); // on a phone it would raise the keyboard
+    await this.asked; // first what was said, then whom to ask and what else there is
     await this.attempt(async () => {
       await this.picker.load();
       this.changed();
@@ -160,6 +162,7 @@ class Chat {
   watch(model, fresh) {
     const { past } = this;
     const asked = fresh ? null : past.begin().catch(() => {}); // then it is asked for again, or the stream is refused, too
+    this.asked = asked;
     this.stream = this.line.follow(model.id, {
       after: fresh ? 0 : null,
       onOpen: (resumed, after) => {
