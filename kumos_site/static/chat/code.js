@@ -1,7 +1,6 @@
 // A block of code: its language, a button that copies it, and its text as one text node that only grows. Colours are laid
 // over it by colours.js and change no node. Language and button are no text, so that copying an answer copies words only.
 
-import { forget, paint } from "./colours.js";
 import { drawing, element } from "./nodes.js";
 
 const COPIED_MS = 2000;
@@ -47,8 +46,15 @@ export class Code {
       this.head.dataset.language = language || "text";
       this.dom.setAttribute("aria-label", language ? `Code, ${language}` : "Code");
     }
-    if (language) paint(this);
-    else forget(this);
+    if (language || this.coloured) this.colour();
+  }
+
+  /** What colours it is fetched with the first block that has a language; without a line it stays as it is. */
+  async colour() {
+    this.coloured = true;
+    const colours = await import("./colours.js").catch(() => null);
+    if (this.language) colours?.paint(this);
+    else colours?.forget(this);
   }
 
   async copy() {
