@@ -118,7 +118,7 @@ class PageHandler(ASGIHandler):
     def load_middleware(self, is_async: bool = False) -> None:
         """The middleware as plain functions, one inside the other, on the thread of the request. As coroutines each of
         Django's own would go to that thread twice, and back, which is most of what an answer costs."""
-        super().load_middleware(is_async=False)  # type: ignore[misc]
+        super().load_middleware(is_async=False)
         self._middleware_chain: Any = sync_to_async(self._middleware_chain)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
