@@ -1,4 +1,6 @@
-"""Measurements: ratios between two things done side by side in one run, printed, never asserted (docs/performance.md).
+"""Measurements: ratios between two things done side by side in one run, printed, never asserted in a test.
+
+The figures stand in docs/admin.md, docs/chat.md and docs/reliability.md.
 
 `python -m bench.NAME`. They start servers as the tests do, whose modules read Django's settings.
 """

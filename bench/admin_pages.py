@@ -9,16 +9,12 @@ may miss by half. The largest run has 10,000 events. Time in the server alone: n
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -35,12 +31,11 @@ from django.urls import reverse
 from assistants import clock
 from assistants.admin.markup import page_of
 from assistants.models import ApiKey, Assistant, Project, Thread
+from bench.apart import measure_apart
 from runs.admin import error_groups
 from runs.models import ModelPrice, Run, UsageRecord
 from streaming.models import Event
-from tests.backends import Postgres
 
-INNER = "KUMOS_BENCH_INNER"
 BATCH = 2_000
 LARGEST = 10_000
 PROJECTS, ASSISTANTS, KEYS = 5, 50, 20
@@ -223,14 +218,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
-    if os.environ.get(INNER):
-        sys.exit(0 if measure(given.runs, given.events, given.rounds) else 1)
-    with ExitStack() as stack:  # the settings are read when this package is imported: once more, with the right ones
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        environment = {**os.environ, INNER: "1", "KUMOS_DATA_DIR": folder, "DATABASE_URL": ""}
-        if given.postgres:
-            environment["DATABASE_URL"] = stack.enter_context(Postgres()).url
-        sys.exit(subprocess.call([sys.executable, "-m", "bench.admin_pages", *sys.argv[1:]], env=environment))
+    measure_apart("bench.admin_pages", lambda: measure(given.runs, given.events, given.rounds), postgres=given.postgres)
 
 
 if __name__ == "__main__":

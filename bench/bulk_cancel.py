@@ -10,13 +10,8 @@ pressed until it says that all is done, as a browser would. What counts is when 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -27,10 +22,10 @@ from django.test import Client
 from django.test.utils import setup_test_environment
 
 from assistants.models import Project, Thread
+from bench.apart import measure_apart
 from runs.models import Run, RunStatus
 from runs.queue import claim_one, register
 from runs.transitions import CANCELLED_FROM, create_run
-from tests.backends import Postgres
 
 BAR_SECONDS = 5.0
 BAR_RUNS = 1000
@@ -95,24 +90,12 @@ def measure(count: int) -> bool:
     return verdict == "ok"
 
 
-def alone(words: list[str], postgres: bool) -> int:
-    """The same in a process whose database is its own: settings are read before this module is."""
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        environment = {**os.environ, "KUMOS_DATA_DIR": folder, "DATABASE_URL": ""}
-        if postgres:
-            environment["DATABASE_URL"] = stack.enter_context(Postgres()).url
-        command = [sys.executable, "-m", "bench.bulk_cancel", *words, "--here"]
-        return subprocess.run(command, env=environment, check=False).returncode
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=BAR_RUNS)
     parser.add_argument("--postgres", action="store_true", help="a private PostgreSQL instead of SQLite")
-    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    sys.exit(not measure(given.runs) if given.here else alone(["--runs", str(given.runs)], given.postgres))
+    measure_apart("bench.bulk_cancel", lambda: measure(given.runs), postgres=given.postgres)
 
 
 if __name__ == "__main__":
