@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.core.checks import run_checks
+from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
@@ -195,3 +196,11 @@ def test_a_loop_that_stands_still_is_not_alive(monkeypatch: pytest.MonkeyPatch) 
             task.cancel()
         standing.run_until_complete(asyncio.sleep(0))
         standing.close()
+
+
+@pytest.mark.django_db
+def test_the_checks_of_a_start_ask_the_database_nothing(django_assert_num_queries: Any) -> None:
+    """Another process may be writing just then: Django takes a locked SQLite for one that has no JSON."""
+    vars(connection.features).pop("supports_json_field", None)
+    with django_assert_num_queries(0):
+        run_checks(databases=[DEFAULT_DB_ALIAS])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
+from django.contrib.admin.utils import quote
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ObjectDoesNotExist
@@ -163,6 +164,8 @@ class Audited(StockAdmin):
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         obj = super().get_object(request, object_id, from_field)
+        if obj is None:  # `asst_3Ax…` as it stands in an address written by hand: Django reads `_3A` as a quoted sign
+            obj = super().get_object(request, quote(object_id), from_field)
         if obj is not None and request.method == "POST":
             try:
                 self.hold(request, obj)

@@ -275,3 +275,11 @@ def test_an_assistant_is_deleted_here_too(root: Client, talk: Talk) -> None:
     root.post(page_of(Assistant, talk.assistant.pk).replace("/change/", "/delete/"), {"post": "yes"})
     assert not Assistant.objects.exists()
     assert talk.assistant.pk in root.get(page_of(type(talk.run), talk.run.pk)).content.decode()
+
+
+@pytest.mark.parametrize("id", ["asst_3Axyz", "asst_5Fxyz", "asst_xyz"])
+def test_an_id_is_found_as_it_is_written_too(root: Client, dragons: Project, id: str) -> None:
+    """Django's admin reads `_3A` in an address as a quoted colon; people, and the chat page, write ids as they are."""
+    Assistant.objects.create(pk=id, project=dragons, model="scripted", name="Searcher")
+    for address in (f"/admin/assistants/assistant/{id}/change/", page_of(Assistant, id)):
+        assert root.get(address).status_code == 200, address
