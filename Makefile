@@ -25,8 +25,8 @@ test-environment:
 	@bin/system-packages
 
 # On SQLite or on PostgreSQL with Redis (tests/lanes.py). Every worker waits for a disk or a server a good part of its
-# time: one more of them than there are cores, up to eight; two more where what is tested waits by itself. None of these tests takes the power away, so nobody waits for
-# the disk, where the system has eatmydata; those of chaos do.
+# time: one more of them than there are cores, up to eight; two more where what is tested waits by itself. None of these
+# tests takes the power away, so nobody waits for the disk, where the system has eatmydata; those of chaos do.
 spare = 1
 e2e e2e-postgres contract: spare = 2
 pytest_on = $$(command -v eatmydata) $(python) -m pytest --numprocesses=$$(($$(nproc) < 8 ? $$(nproc) + $(spare) : 8)) --dist=worksteal --database

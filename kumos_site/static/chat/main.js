@@ -177,8 +177,8 @@ class Chat {
       onFrames: (frames) => {
         if (model !== this.model) return;
         const news = frames.filter((frame) => this.fold(frame, model));
-        const asked = news.findLast((frame) => frame.event === "thread.run.created");
-        if (asked && Number(asked.id) > past.cursor) past.newest().catch(() => {}); // the question that it answers
+        const created = news.findLast((frame) => frame.event === "thread.run.created");
+        if (created && Number(created.id) > past.cursor) past.newest().catch(() => {}); // the question that it answers
         if (news.length) this.changed();
       },
       onBreak: () => {
